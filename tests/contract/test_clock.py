@@ -14,7 +14,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, OrderState
 from chopmark.identity.entries import Entry, Way, signin_budgets
 from chopmark.jobs.clock import ClockNote, note_of
-from chopmark.messaging.ports import WorkKind
+from chopmark.messaging.ports import OutboxJobKind
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
@@ -76,7 +76,7 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     await world.once("anchor")
     (before,) = await world.rows("SELECT COUNT(*) AS n FROM heads")
     claimed = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "dead", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "dead", world.clock.now(), 30
     )
     world.clock.at = START + timedelta(seconds=10)
     await world.to_sent("C2")
@@ -85,7 +85,7 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     assert after["n"] == before["n"] + 1
     assert await world.count("leaves", "position IS NULL") == 0
     again = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
     )
     assert {work.id for work in claimed} <= {work.id for work in again}
 
@@ -94,13 +94,13 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
     await world.to_sent()
     await world.change("UPDATE work SET not_before = :at", at=ms(START + MONTH_AHEAD))
     again = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
     )
     assert len(again) == await world.count("work")
     await world.change("UPDATE work SET leased_until = 0, not_before = :at", at=ms(START + timedelta(minutes=5)))
     assert (
         await world.services.messaging.outbox.claim(
-            (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+            (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
         )
         == []
     )

@@ -15,7 +15,7 @@ from chopmark.audit.log import AuditLog
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Challenges, Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
@@ -60,7 +60,7 @@ class Naive(ChallengeRepository):
         now: datetime,
         record: AuditRecord,
         no: AuditRecord,
-        notices: tuple[Work, ...] = (),
+        notices: tuple[OutboxJob, ...] = (),
     ) -> Charged | Refusal:
         found = await self.get(challenge.id)
         assert found is not None
@@ -92,7 +92,12 @@ class Naive(ChallengeRepository):
         return None
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[OutboxJob, ...],
+        record: AuditRecord,
     ) -> bool:
         return False
 

@@ -24,7 +24,7 @@ from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
 from chopmark.limits.budgets import RateLimit, Spent
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 
 IDLE = timedelta(seconds=600)
 ABSOLUTE = timedelta(minutes=30)
@@ -289,7 +289,7 @@ class SessionService:
             lambda builder: self._sessions.close(id_hash, builder.record(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
-    async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
+    async def set_password(self, row: PasswordRow, by: str, works: tuple[OutboxJob, ...] = ()) -> None:
         """Replace a customer's password verifier, and record who did it.
 
         This also ends all sessions of the customer, makes the cookies of known browsers invalid, opens all ways to sign

@@ -25,7 +25,7 @@ from chopmark.core.types import (
 )
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import RateLimits
-from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
 from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
@@ -135,7 +135,9 @@ class RaContext:
             raise Refused(refused)
         return found
 
-    async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+    async def notice(
+        self, customer: CustomerId, template: str, told: Channel | None, **facts: str
+    ) -> tuple[OutboxJob, ...]:
         """Read the customer's contacts and return the outbox row of a notice to one of them, as `notice_to` does."""
         return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
 
@@ -146,7 +148,7 @@ class RaContext:
         template: str,
         told: Channel | None,
         **facts: str,
-    ) -> tuple[Work, ...]:
+    ) -> tuple[OutboxJob, ...]:
         """Return the outbox row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
 
         `told` is the channel that knows already, None for neither. A channel that has a gateway is preferred. If the
@@ -161,19 +163,19 @@ class RaContext:
         named: dict[str, str | int] = {"template": template, **facts}
         if others:
             named[OTHER_VERSION] = contacts[others[0]].version
-        return (self.work(WorkKind.NOTICE, customer, named, channel, contacts[channel].version),)
+        return (self.work(OutboxJobKind.NOTICE, customer, named, channel, contacts[channel].version),)
 
     def work(
         self,
-        kind: WorkKind,
+        kind: OutboxJobKind,
         customer: CustomerId | None,
         facts: Mapping[str, str | int],
         channel: Channel | None = None,
         contact_version: int | None = None,
         order: OrderId | None = None,
-    ) -> Work:
+    ) -> OutboxJob:
         """Return an outbox row that a worker may claim from now on."""
-        return Work(
+        return OutboxJob(
             id=new_id(self.entropy),
             kind=kind,
             customer=customer,
@@ -187,11 +189,11 @@ class RaContext:
             expires_at=None,
         )
 
-    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
+    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> OutboxJob:
         """Return the outbox row that makes the CA hold or release a certificate, as our own record says."""
-        return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+        return self.work(OutboxJobKind.HOLD, customer, {"serial": serial}, order=order)
 
-    def hold_old(self, order: Order) -> tuple[Work, ...]:
+    def hold_old(self, order: Order) -> tuple[OutboxJob, ...]:
         """Return the outbox row that makes the CA hold the old certificate if the order says it is lost or compromised.
 
         It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders.
@@ -208,7 +210,7 @@ class RaContext:
         customer: CustomerId,
         order: OrderId,
         after: timedelta = timedelta(0),
-    ) -> Work:
+    ) -> OutboxJob:
         """Return the outbox row that has the CA revoke a certificate, at once or when the time `after` has passed.
 
         The row itself becomes due after half an hour at most, because the store takes a longer wait for the mistake of
@@ -218,7 +220,7 @@ class RaContext:
         facts: dict[str, str | int] = {"serial": serial, "reason": reason}
         if after:
             facts["after"] = int((self.now() + after).timestamp() * 1000)
-        made = self.work(WorkKind.REVOKE, customer, facts, order=order)
+        made = self.work(OutboxJobKind.REVOKE, customer, facts, order=order)
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 

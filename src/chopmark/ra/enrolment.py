@@ -21,7 +21,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
@@ -217,7 +217,7 @@ class Enrolment:
 
     async def _end(self, order: Order, state: OrderState, event: Event, **facts: Fact) -> None:
         context = self._context
-        works: tuple[Work, ...] = ()
+        works: tuple[OutboxJob, ...] = ()
         if order.serial is not None:
             works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 

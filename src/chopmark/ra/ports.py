@@ -22,7 +22,7 @@ from chopmark.core.types import (
     Serial,
 )
 from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 
 
@@ -84,15 +84,15 @@ class AlternativeOutcome:
     `held` is the work if a contact has stopped the order, so that its new certificate is put on hold.
     """
 
-    works: tuple[Work, ...]
+    works: tuple[OutboxJob, ...]
     record: AuditRecord
-    held: tuple[Work, ...]
+    held: tuple[OutboxJob, ...]
 
 
 class Orders(Protocol):
     """Stores orders; each transition is one statement that changes the order only if it is still in the old state."""
 
-    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
+    async def open(self, order: Order, works: tuple[OutboxJob, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`; if the customer has a live one of its profile, only return that one."""
         ...
 
@@ -114,7 +114,7 @@ class Orders(Protocol):
         bound: Bound,
         nonce: bytes | None,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Bind a key to an order, use the nonce up, and queue `works`.
@@ -160,7 +160,7 @@ class Orders(Protocol):
         self,
         order: Order,
         holding: SubscriberCertificate,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,
         *,
@@ -180,7 +180,7 @@ class Orders(Protocol):
         nonce: bytes | None,
         installed: Installed,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Make the order's certificate active, supersede the earlier one, and use the nonce up.
@@ -190,7 +190,7 @@ class Orders(Protocol):
         ...
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> Refusal | None:
         """Store that the new key has signed after the customer only said that it arrived, and use the nonce up."""
         ...
@@ -202,7 +202,7 @@ class Orders(Protocol):
         limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Revoke the certificate of a revocation order that this login has approved since `fresh_since`.
@@ -211,7 +211,9 @@ class Orders(Protocol):
         """
         ...
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def end(
+        self, order: OrderId, state: str, ended: str, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
         """Move a live order to cancelled, locked, refused or expired, and revoke its certificate if that is not proved.
 
         Return False, with nothing changed, if the order got a certificate meanwhile that `works` does not revoke.
@@ -224,7 +226,7 @@ class Orders(Protocol):
         channel: Channel,
         limit: RateLimit,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and make every open code sent to it void.

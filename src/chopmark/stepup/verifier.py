@@ -15,7 +15,7 @@ from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
 from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.derive import OtpKeys, derive_for
@@ -119,9 +119,9 @@ class Verifier:
             resend_at=now + rules.resend_after,
             state=ChallengeState.LIVE,
         )
-        work = Work(
+        work = OutboxJob(
             id=challenge.id,  # so that the message of a code can be found by its challenge
-            kind=WorkKind.CODE,
+            kind=OutboxJobKind.CODE,
             customer=what.customer,
             order=what.order,
             challenge=challenge.id,
@@ -163,7 +163,7 @@ class Verifier:
         raw: str,
         acting: ActingLogin,
         rules: CodeRules,
-        on_hold: tuple[Work, ...] = (),
+        on_hold: tuple[OutboxJob, ...] = (),
         when_right: Sequel = NOTHING,
     ) -> Challenge:
         """Return the consumed challenge after the right code; raise Refused otherwise.
@@ -189,7 +189,7 @@ class Verifier:
         raise Refused(await self._wrong(challenge, acting, rules, on_hold))
 
     async def charge(
-        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[OutboxJob, ...]
     ) -> Challenge:
         """Count an attempt before anything is compared (step 2 of `answer`); raises Refused when none is left."""
         now = self._clock.now()
@@ -220,7 +220,7 @@ class Verifier:
             raise Refused(refused)
 
     async def _wrong(
-        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[OutboxJob, ...]
     ) -> Refusal:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts

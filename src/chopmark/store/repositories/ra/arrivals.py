@@ -2,7 +2,7 @@
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.store.engine.script import Script, guard, query
 from chopmark.store.repositories.messaging.outbox import queued, wake
@@ -19,7 +19,7 @@ _FOUND = "SELECT installed FROM orders WHERE id = :id"
 
 
 def arrived(
-    dialect: str, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+    dialect: str, order: Order, nonce: bytes | None, works: tuple[OutboxJob, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """Note it and queue `works`, using up the nonce; whoever comes second finds it done."""
     if (
