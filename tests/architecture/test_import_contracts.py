@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.architecture.rules import REPOSITORY
 
-SOUND = {"__init__.py": "", "core/types.py": "", "app/settings.py": "", "ca/sign.py": "", "limits/budgets.py": ""}
+SOUND = {"__init__.py": "", "core/types.py": "", "app/settings.py": "", "ca/sign.py": "", "limits/rate_limits.py": ""}
 
 FAULTS = {
     "Imports go down only": {"ra/rekey.py": "import chopmark.web.app", "web/app.py": ""},
@@ -26,7 +26,7 @@ FAULTS = {
         "web/portal/pages.py": "import chopmark.web.api.orders", "web/api/orders.py": "",
     },
     "Interfaces and jobs reach the CA and the rate limits only through ra": {
-        "jobs/poll.py": "import chopmark.ca.sign", "web/est/service.py": "import chopmark.limits.budgets",
+        "jobs/poll.py": "import chopmark.ca.sign", "web/est/service.py": "import chopmark.limits.rate_limits",
     },
     "What decides is pure: no I/O, no clock, no randomness": {
         "tw/roc.py": "import time", "pki/csr.py": "", "ra/policy.py": "import secrets",

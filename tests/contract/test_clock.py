@@ -12,7 +12,7 @@ from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, OrderState
-from chopmark.identity.entries import Entry, Way, signin_budgets
+from chopmark.identity.entries import Entry, Way, signin_limits
 from chopmark.jobs.clock import ClockNote, note_of
 from chopmark.messaging.ports import OutboxJobKind
 from chopmark.pki import tsp
@@ -108,7 +108,7 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
     rate_limits, way = RateLimitRepository(world.services.foundation.engine), Way(ANN, Entry.STRANGER)
-    limits = signin_budgets(way, "192.0.2.0/24")
+    limits = signin_limits(way, "192.0.2.0/24")
     for _ in range(3):
         assert await rate_limits.take(limits, START + MONTH_AHEAD) is None
     assert await rate_limits.take(limits, START + MONTH_AHEAD) is not None

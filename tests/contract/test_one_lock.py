@@ -423,7 +423,7 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
     assert (await refusal(errand.send())).code == "sends_order"
 
 
-async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
+async def test_a_release_empties_the_rate_limits_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
     for _ in range(5):
         errand = await world.to_code()
         await world.services.ra.enrolment.cancel(errand.caller, errand.id)

@@ -9,7 +9,7 @@ from chopmark.audit.record import AuditRecord, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 
 UNKNOWN = "launch.unknown"

@@ -18,12 +18,12 @@ from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
-from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets, spare_budgets
+from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_limits, spare_limits
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import RateLimit, Spent
+from chopmark.limits.rate_limits import RateLimit, Spent
 from chopmark.messaging.ports import OutboxJob
 
 IDLE = timedelta(seconds=600)
@@ -145,9 +145,9 @@ class SessionService:
         When others in the network have used up its limit, the spare limits are charged instead.
         """
         now = self._clock.now()
-        limits = signin_budgets(way, "" if network == UNKNOWN else network)
+        limits = signin_limits(way, "" if network == UNKNOWN else network)
         charged = await self._entries.charge(way, limits, now)
-        spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
+        spare = spare_limits(way, network, charged) if isinstance(charged, Spent) else None
         if spare is None:
             return charged, limits
         again = await self._entries.charge(way, spare, now)

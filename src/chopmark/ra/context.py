@@ -24,7 +24,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import RateLimits
+from chopmark.limits.rate_limits import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy

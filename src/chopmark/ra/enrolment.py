@@ -20,7 +20,7 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended

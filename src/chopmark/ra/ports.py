@@ -21,7 +21,7 @@ from chopmark.core.types import (
     OrderState,
     Serial,
 )
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 

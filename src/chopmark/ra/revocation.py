@@ -8,7 +8,7 @@ from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.consent import consent_for
 from chopmark.ra.context import Caller, RaContext

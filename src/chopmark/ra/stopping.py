@@ -17,7 +17,7 @@ from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind, Purpose
 from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.model import Order

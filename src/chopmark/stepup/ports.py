@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, CustomerId, OrderId
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup.challenge import Challenge
 

@@ -14,7 +14,7 @@ from chopmark.audit.record import order_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
@@ -55,7 +55,7 @@ class CodeFor:
     acting: ActingLogin
 
 
-def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
+def send_limits(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
     """Return the rate limits that one message is charged to (OTP-06).
 
     They are the destination's and the customer's, by hour and by day, and the pause between two codes.
@@ -132,9 +132,7 @@ class Verifier:
             not_before=now,
             expires_at=challenge.expires_at,
         )
-        limits = SendLimits(
-            rules.per_order, rules.sends_span, send_budgets(what.customer, what.destination_hash, rules)
-        )
+        limits = SendLimits(rules.per_order, rules.sends_span, send_limits(what.customer, what.destination_hash, rules))
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {

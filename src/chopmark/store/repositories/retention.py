@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from chopmark.limits.budgets import LONGEST
+from chopmark.limits.rate_limits import LONGEST
 from chopmark.ra.customer_import.ports import KEPT
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine

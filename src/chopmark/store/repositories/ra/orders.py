@@ -11,7 +11,7 @@ from functools import partial
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate

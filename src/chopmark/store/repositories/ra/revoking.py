@@ -5,7 +5,7 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Reason, text
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
