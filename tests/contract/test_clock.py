@@ -265,7 +265,7 @@ async def test_the_worker_notes_a_clock_in_doubt_for_the_operators_check_and_not
 async def test_a_record_that_was_placed_long_after_its_time_is_an_error_of_the_audit(world: World) -> None:
     async def found() -> list[tuple[Code, Level]]:
         services, lines = world.services, read_heads(world.services.foundation.settings.data / "heads.jsonl")
-        async with services.foundation.ledger.snapshot() as source:
+        async with services.foundation.audit_repository.snapshot() as source:
             public, keys = [services.audit.head_signer.public_key], AuditKeys([services.foundation.audit_key])
             report = await verify(source, keys, public, lines, world.clock.now())
         return [(finding.code, finding.level) for finding in report.findings]

@@ -112,7 +112,7 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 
 async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     async with opened(settings) as services:
-        await alarms(services, "worker").failing("sequence", 7, "LedgerBroken")
+        await alarms(services, "worker").failing("sequence", 7, "TreeBroken")
     assert await check.check_installation(settings) == 1
     assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
 

@@ -29,7 +29,7 @@ world = world_fixture()
 def verifier(world: World, keys: OtpKeys) -> Verifier:
     """A node with other code keys."""
     services = world.services
-    audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+    audit_log = AuditLog(services.foundation.audit_repository, services.foundation.audit_key, world.clock)
     return Verifier(services.ra.challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
 
 

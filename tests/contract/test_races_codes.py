@@ -108,7 +108,7 @@ def verifiers(world: World, challenges: Challenges, nodes: int = NODES) -> tuple
     keys = services.ra.verifier.keys
     made = []
     for _ in range(nodes):
-        audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+        audit_log = AuditLog(services.foundation.audit_repository, services.foundation.audit_key, world.clock)
         verifier = Counting(challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
         verifier.count = count
         made.append(verifier)

@@ -101,7 +101,7 @@ def _of_cas(services: Services) -> tuple[Task, ...]:
 
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:
     foundation, signer = services.foundation, services.audit.head_signer
-    sequenced = partial(sequence, foundation.ledger, signer, foundation.heads, foundation.clock, holder)
+    sequenced = partial(sequence, foundation.audit_repository, signer, foundation.heads, foundation.clock, holder)
     told = webhook_tasks(services.messaging.webhook, foundation.engine, foundation.clock, holder)
     return (Task("sequence", sequenced, 1.0, full=None), *told, *services.va.stamps.tasks(holder))
 
