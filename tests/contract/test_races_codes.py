@@ -227,7 +227,7 @@ async def test_i11_the_last_failures_of_a_day_are_not_given_out_twice(world: Wor
     nodes, count = verifiers(world, world.services.ra.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.services.ra.holds.held(errand.caller.customer) == {"code": "held"}
+    assert await world.services.ra.locks.held(errand.caller.customer) == {"code": "held"}
     assert len(await world.notices()) == 0  # `answer` of the verifier alone was given no notice to queue
 
 
@@ -254,4 +254,4 @@ async def test_i11_birth_dates_at_once_are_compared_three_times(world: World) ->
     )
     assert all(isinstance(made, Refusal) for made in outcomes)
     assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) <= 3
-    assert await world.services.ra.holds.held(errand.caller.customer) == {"birth_date": "held"}
+    assert await world.services.ra.locks.held(errand.caller.customer) == {"birth_date": "held"}

@@ -40,7 +40,7 @@ class RaServices:
     suspension: Suspension
     key_blocks: KeyBlocks
     customer_queries: CustomerQueries
-    holds: CustomerLocks
+    locks: CustomerLocks
     customer_import: CustomerImport
     idempotency: Idempotency
     feed: Feed
