@@ -72,6 +72,7 @@ def _of_messages(services: Services, holder: str) -> tuple[Task, ...]:
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait),
         Task("reports", services.messaging.reports.ask, 30.0),
+        Task("early-reports", services.messaging.reports.settle, 2.0),
     )
 
 
