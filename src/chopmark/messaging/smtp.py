@@ -11,7 +11,7 @@ from typing import Final
 import aiosmtplib
 
 from chopmark.core.types import Channel, Secret
-from chopmark.messaging.letter import Letterhead, is_plain
+from chopmark.messaging.letter import Letter, Letterhead, is_plain
 from chopmark.messaging.lines import Line, Lines
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 
@@ -73,12 +73,16 @@ class SmtpGateway:
         Raises GatewayFault. It is raised outside any handler, so that no server's words or addresses
         hang on it as a context.
         """
-        outcome = await self._attempt(message)
+        return await self.send_letter(message)
+
+    async def send_letter(self, letter: Letter) -> Receipt:
+        """As `send`, for a mail that is no message to a customer."""
+        outcome = await self._attempt(letter)
         if isinstance(outcome, GatewayFault):
             raise outcome
         return outcome
 
-    async def _attempt(self, message: Message) -> Receipt | GatewayFault:
+    async def _attempt(self, message: Letter) -> Receipt | GatewayFault:
         destination = message.destination.reveal()
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
