@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from pydantic import SecretStr
 
 from chopmark.app.operators import EndingsLook, JobsLook, alarm_tasks, endings_here, tellers_of
 from chopmark.app.settings import Settings, Smtp
@@ -274,7 +275,9 @@ async def test_alarms_arrive_by_mail_and_at_an_address_of_apprise(world: World) 
         settings = Settings(
             mode="demo",
             smtp=Smtp(host="127.0.0.1", port=port, tls="none", sender="counter@firm.example"),
-            alarms=AlarmSettings(mail="ops@firm.example, duty@firm.example", urls=address.replace("http", "json")),
+            alarms=AlarmSettings(
+                mail="ops@firm.example, duty@firm.example", urls=SecretStr(address.replace("http", "json"))
+            ),
         )
         tellers = tellers_of(settings, DEMO_BRAND)
         assert len(tellers) == 3

@@ -14,7 +14,16 @@ import structlog
 from chopmark.core.types import Channel
 from chopmark.messaging.alarms import PUMPED, AlarmBook, Alarming, AlarmKind, gateway_alarm, of_gateway
 from chopmark.messaging.attempts import Attempts
-from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.ports import (
+    OF_RECIPIENT,
+    CodesOnce,
+    FaultReason,
+    Gateway,
+    GatewayFault,
+    Message,
+    Receipt,
+    Verdict,
+)
 from chopmark.messaging.sms import segments
 
 PUMPING_DETAIL: Final = "pumping"
@@ -132,7 +141,8 @@ class Router:
         if admitted is None:
             why = self._why.get(gateway.channel)
             return GatewayFault(FaultReason.BREAKERS_OPEN, Verdict.LATER, because=why)
-        attempts = None if gateway.repeats else self._attempts
+        repeats = gateway.repeats and (message.code is None or not isinstance(gateway, CodesOnce))
+        attempts = None if repeats else self._attempts
         if attempts is not None:
             earlier = await attempts.begin(message.message_id, gateway.name, now)
             if earlier is not None:

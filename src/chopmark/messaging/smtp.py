@@ -51,6 +51,13 @@ class SmtpSettings:
             raise ValueError("an SMTP user and a password come together")
 
 
+@dataclass(slots=True)
+class _Passage:
+    """How far a mail has come. Once its content has begun to go over, the server may have it, whatever it says."""
+
+    begun: bool = False
+
+
 class SmtpGateway:
     """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA.
 
@@ -62,6 +69,7 @@ class SmtpGateway:
         self.channel = Channel.EMAIL
         self.name = name
         self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
+        self.codes_once = True  # a code whose mail may have gone out is not mailed again
         self.settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
@@ -86,21 +94,25 @@ class SmtpGateway:
         destination = message.destination.reveal()
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
-        mail = self._letterhead.letter(message)
+        mail, passage = self._letterhead.letter(message), _Passage()
         try:
             async with asyncio.timeout(self.settings.total_s):
-                line, answer = await self._hand_over(destination, mail)
+                line, answer = await self._hand_over(destination, mail, passage)
         except (aiosmtplib.SMTPException, OSError) as error:
-            return _fault(error)
+            fault = _fault(error)
+            lost = passage.begun and not isinstance(error, aiosmtplib.SMTPResponseException)
+            is_code = isinstance(message, Message) and message.code is not None
+            return GatewayFault(fault.reason, Verdict.UNKNOWN) if lost and is_code else fault
         await self.lines.give(line)
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)
 
-    async def _hand_over(self, destination: str, mail: bytes) -> tuple[Line, str]:
+    async def _hand_over(self, destination: str, mail: bytes, passage: "_Passage") -> tuple[Line, str]:
         """Return what the server said when it took the mail, and the connection."""
         line = await self._begun()
         try:
             await line.client.rcpt(destination)
+            passage.begun = True
             answer = (await line.client.data(mail)).message
         except BaseException:
             line.drop()

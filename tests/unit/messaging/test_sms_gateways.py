@@ -76,7 +76,8 @@ PASSED_BY_ANYBODY = {
     "trying_it_sends_nothing_and_finds_a_wrong_password",
     "until_when_its_certificate_is_can_be_asked",
 }
-"""The last two are asked only of gateways that can be tried, and that show a certificate. Where to say "later" whatever happens, and to believe whatever comes, happens to be right."""
+"""Where to say "later" whatever happens, and to believe whatever comes, happens to be right. The last two are asked
+only of gateways that can be tried, and that show a certificate."""
 CODES = [
     *((MITAKE, code, outcome) for code, outcome in MITAKE_CODES.items()),
     *((EVERY8D, code, outcome) for code, outcome in EVERY8D_CODES.items()),
