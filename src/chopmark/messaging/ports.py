@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
@@ -191,6 +191,16 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """End what it keeps open between messages."""
+        ...
+
+
+@runtime_checkable
+class CodesOnce(Protocol):
+    """A gateway that `repeats`, though not codes: a notice may come twice, a code's fate is on record."""
+
+    @property
+    def codes_once(self) -> bool:
+        """True."""
         ...
 
 
