@@ -104,3 +104,12 @@ class ImportedCertificates(Protocol):
     ) -> bool:
         """Store that its own CA has revoked it, as asked after a renewal; False when that is not open any more."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """What a customer's certificate has besides when it is an imported one: its former issuer and its number there."""
+
+    issuer: str
+    serial: str
+    way: Way
