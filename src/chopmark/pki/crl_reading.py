@@ -157,6 +157,14 @@ def _unfit_scope(point: x509.IssuingDistributionPoint) -> str:
     return "some_reasons" if point.only_some_reasons is not None else ""
 
 
+def may_sign(certificate: x509.Certificate) -> bool:
+    """Tell whether a certificate's key may sign revocation lists (RFC 5280 s.6.3.3 f); one without keyUsage may."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
 def verified_by(source: Source, found: Outline, keys: Sequence[object]) -> bool:
     """Tell whether one of the public keys has signed the list; False, too, for MD5, SHA-1 and unknown algorithms."""
     try:

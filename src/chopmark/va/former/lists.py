@@ -69,7 +69,7 @@ class ListRefresh:
             )
             late = before.next_update is None or before.next_update <= now
             say = log.error if late else log.warning
-            say("former issuer's list not taken", issuer=ca.id, place=location.place, code=f"former_list.{why}")
+            say("former issuer's list not taken", kind=ca.id, path=location.place, code=f"former_list.{why}")
 
     async def _take(self, ca: FormerCa, location: Location, before: KeptList, spool: Spool, generation: int) -> None:
         # 1. What the list is, whose it is, and whether it may be taken in place of the one before.
@@ -79,7 +79,7 @@ class ListRefresh:
         if why:
             raise NotFetched(why)
         # 2. The signature over all of it. Nothing has been believed so far.
-        if not await asyncio.to_thread(crl_reading.verified_by, spool, found, keys_of(ca)):
+        if not await asyncio.to_thread(crl_reading.verified_by, spool, found, keys_of(ca, now)):
             raise NotFetched("signature")
         # 3. Its entries, unless they are those of before. They count as revoked as soon as they are stored.
         digest = await asyncio.to_thread(_digest, spool, found.entries)
@@ -147,7 +147,13 @@ def is_older(found: Outline, before: KeptList) -> bool:
     return found.this_update < before.this_update
 
 
-def keys_of(ca: FormerCa) -> list[object]:
-    """Return the public keys that may sign this CA's lists: those of its certificates, and of its list signers."""
-    signers = ca.source.signers if isinstance(ca.source, ListSource) else ()
-    return [x509.load_der_x509_certificate(one).public_key() for one in (*ca.certificates, *signers)]
+def keys_of(ca: FormerCa, now: datetime) -> list[object]:
+    """Return the public keys that may sign this CA's lists: of its own certificates, and of its list signers now."""
+    delegated = ca.source.signers if isinstance(ca.source, ListSource) else ()
+    signers = [one for one in map(x509.load_der_x509_certificate, delegated) if _is_valid(one, now)]
+    own = [x509.load_der_x509_certificate(one) for one in ca.certificates]
+    return [one.public_key() for one in (*own, *signers) if crl_reading.may_sign(one)]
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
