@@ -5,6 +5,7 @@ Redirects are not followed, because the settings name whom to believe; no proxy 
 
 import asyncio
 import binascii
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ async def _download(url: str, file: IO[bytes], most: int) -> None:
     try:
         async with (
             asyncio.timeout(LIST_S),
-            httpx2.AsyncClient(timeout=QUIET_S, follow_redirects=False, trust_env=False) as client,
+            _client(url, QUIET_S) as client,
             client.stream("GET", url, headers={"accept-encoding": "identity"}) as answer,
         ):
             _require_ok(answer.status_code)
@@ -72,6 +73,12 @@ async def _download(url: str, file: IO[bytes], most: int) -> None:
                 await asyncio.to_thread(file.write, part)
     except (TimeoutError, httpx2.HTTPError) as error:
         raise NotFetched("unreachable") from error
+
+
+def _client(url: str, timeout_s: float) -> httpx2.AsyncClient:
+    # Lists and answers are signed, so they mostly come by plain http: then no trust store is read.
+    trust = True if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx2.AsyncClient(verify=trust, timeout=timeout_s, follow_redirects=False, trust_env=False)
 
 
 def _require_ok(status: int) -> None:
@@ -123,7 +130,7 @@ async def asked(url: str, request_der: bytes) -> bytes:
     try:
         async with (
             asyncio.timeout(ANSWER_S),
-            httpx2.AsyncClient(timeout=ANSWER_S, follow_redirects=False, trust_env=False) as client,
+            _client(url, ANSWER_S) as client,
             client.stream("POST", url, content=request_der, headers=headers) as answer,
         ):
             _require_ok(answer.status_code)
