@@ -1,7 +1,6 @@
 """The list of an old CA, made by openssl: late, forged, huge, moved, another one's, rolled back; on both databases."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,17 +9,17 @@ import pytest
 
 from chopmark.pki.crl_reading import Revoked as Entry
 from chopmark.pki.x509 import read_certificates
-from chopmark.store import db
-from chopmark.store.engine.opening import open_engine
-from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.va.former import LEASE, FormerListRepository
 from chopmark.va.former.lists import LOOKS, SOONEST, ListRefresh
 from chopmark.va.former.ports import FormerCa, Good, KeptList, ListSource, Location, Revoked, Status, Unknown
 from chopmark.va.former.status import FormerStatusReader
+from tests.contract.old_database import emptied, ready
 from tests.old_ca import OldCa, openssl
 from tests.old_places import Places, published
-from tests.postgres import Cluster
 from tests.tables import START, Clock
+
+__all__ = ["ready"]
+"""A fixture of another file."""
 
 BEFORE = START - timedelta(days=9)
 DAY = timedelta(days=1)
@@ -81,31 +80,10 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> OldCa:
     return OldCa(tmp_path_factory.mktemp("old"))
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def ready(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a database with our tables, one for all tests of this file."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}"
-        asyncio.run(db.upgrade(url))
-        yield url
-    else:
-        cluster: Cluster = request.getfixturevalue("postgres_cluster")
-        url = asyncio.run(cluster.fresh_database())
-        asyncio.run(db.upgrade(url))
-        yield url
-        asyncio.run(cluster.drop(url))
-
-
 @pytest.fixture
 async def old(ready: str, tmp_path: Path, ca: OldCa) -> AsyncIterator[Old]:
     ca.revoked, ca.crl_extensions, ca.number = {ANN: (BEFORE, "keyCompromise")}, "", 1
-    engine = await open_engine(ready)
-
-    def emptied() -> Script[None]:
-        for table in ("former_lists", "former_revocations", "leases"):
-            yield query(f"DELETE FROM {table}")
-
-    await engine.run(emptied)
+    engine = await emptied(ready)
     async with published() as places:
         yield Old(ca, places, Clock(), FormerListRepository(engine), tmp_path)
     await engine.close()

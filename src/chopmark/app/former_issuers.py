@@ -28,6 +28,7 @@ from chopmark.pki.crl_reading import may_sign
 from chopmark.pki.ocsp_reading import may_answer
 from chopmark.pki.path import issued_by_any, may_issue
 from chopmark.pki.x509 import read_certificates
+from chopmark.ra.certificate_import.subjects import parse_template
 from chopmark.ra.former_issuers import (
     NO_FORMER_ISSUERS,
     FormerIssuer,
@@ -203,12 +204,21 @@ class _Reading:
             name_zh=given.words("name_zh"),
             name_en=given.words("name_en"),
             certificates=certificates,
-            subject_templates=tuple(given.listed("subject_templates")),
+            subject_templates=self._templates(given),
         )
         source = self._source(given, certificates)
         client = self._client(given, certificates)
         given.finish()
         return FormerEntry(issuer, FormerCa(name, certificates, source), client)
+
+    def _templates(self, given: _Table) -> tuple[str, ...]:
+        found = given.listed("subject_templates")
+        for one in found:
+            try:
+                parse_template(one)
+            except ValueError as error:
+                raise given.unfit(f"subject_templates: {one}: {error}") from None
+        return tuple(found)
 
     def _certificates(self, given: _Table) -> tuple[bytes, ...]:
         found = self._read(given, "certificates", least=1)
