@@ -61,3 +61,8 @@ def test_openssl_s_requests_are_accepted_and_their_key_is_the_one_openssl_reads(
     assert answer.spki_der == key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def test_a_request_of_16_kib_is_looked_at_and_one_octet_more_is_not():
+    assert csr.parse(bytes(16 * 1024)).code == "csr_malformed"
+    assert csr.parse(bytes(16 * 1024 + 1)).code == "csr_too_large"
