@@ -211,6 +211,10 @@ class Settings(BaseSettings):
     profile: Annotated[
         Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
     ] = "investor"
+    trading_days: Annotated[
+        Path | None,
+        Field(description="TOML file with the exchange's trading days; its years replace the shipped; empty: those."),
+    ] = None
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
     gateways: Annotated[
