@@ -127,7 +127,7 @@ holdings = Table(
     Index("holdings_by_customer", "customer", "issued_at"),
     Index("holdings_by_key", "spki_sha256"),
     unique_where("holdings_one_active", "customer", "profile", where="state = 'active'"),
-    partial("holdings_living", "not_after", where="state = 'active'"),
+    partial("holdings_living", "not_after", "serial", where="state = 'active'"),
 )
 idempotency = Table(
     "idempotency",
