@@ -98,7 +98,7 @@ _CALENDAR: Final[Mapping[Language, str]] = {
 _TEXT: Final[Mapping[tuple[Language, Channel], str]] = {
     (Language.ZH, Channel.MOBILE): "【%(firm)s】%(what)s，請於非開盤時段至客戶專區展延；已展延請略過。",
     (Language.EN, Channel.MOBILE): (
-        "%(firm)s: %(what)s Please renew in our customer area, not around the opening of the market; ignore this if done."
+        "%(firm)s: %(what)s Please renew in our customer area, not around the market opening; ignore this if done."
     ),
     (Language.ZH, Channel.EMAIL): (
         "您好：\n\n%(what)s到期後將無法以電子方式下單。\n\n"
