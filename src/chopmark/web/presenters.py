@@ -43,16 +43,16 @@ def seconds_until(moment: datetime, now: datetime) -> int:
     return max(0, int((moment - now).total_seconds()))
 
 
-def days_left(holding: SubscriberCertificate, now: datetime) -> int:
+def days_left(certificate: SubscriberCertificate, now: datetime) -> int:
     """Return the days that a certificate is still valid, rounded up; 0 when it is over."""
-    return max(0, -((now - holding.not_after) // timedelta(days=1)))
+    return max(0, -((now - certificate.not_after) // timedelta(days=1)))
 
 
-def state_now(holding: SubscriberCertificate, now: datetime) -> CertificateState:
+def state_now(certificate: SubscriberCertificate, now: datetime) -> CertificateState:
     """Return the state at this moment: an active certificate past its end is expired."""
-    if holding.state is CertificateState.ACTIVE and now > holding.not_after:
+    if certificate.state is CertificateState.ACTIVE and now > certificate.not_after:
         return CertificateState.EXPIRED
-    return holding.state
+    return certificate.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class OrderView:
     channels: list[ChannelChoice]
     sent: Sent | None
     old: SubscriberCertificate | None
-    holding: SubscriberCertificate | None
+    certificate: SubscriberCertificate | None
     now: datetime
     snapshot: OrderSnapshot
 
@@ -82,11 +82,11 @@ def order_view(web: WebServices, snapshot: OrderSnapshot) -> OrderView:
     waiting = step is Step.CHANNEL
     channels = web.ra.customer_queries.channels(snapshot) if waiting else []
     sent = web.ra.customer_queries.sent(snapshot) if waiting else None
-    old, holding = snapshot.holding(order.old_serial), snapshot.holding(order.serial)
+    old, certificate = snapshot.certificate(order.old_serial), snapshot.certificate(order.serial)
     name = step.value
     if sent is not None and sent.challenge.refusal(now) is None:
         name = "code"
-    return OrderView(order, name, channels, sent, old, holding, now, snapshot)
+    return OrderView(order, name, channels, sent, old, certificate, now, snapshot)
 
 
 def receipt_number(order: Order) -> str:

@@ -212,8 +212,8 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
     return next((account_label(row, lang_of(request)) for row in view.accounts if row.number == number), number)
 
 
-def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -> CertificateView:
-    return certificate_view(holding, _label(request, view, holding.account), view.now)
+def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
+    return certificate_view(certificate, _label(request, view, certificate.account), view.now)
 
 
 @get("/home")
@@ -303,7 +303,7 @@ async def inquiry(request: Req, authenticated: Authenticated, account: FromQuery
     web = services(request)
     view = await web.ra.customer_queries.overview(authenticated.caller)
     chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
-    held = await web.ra.customer_queries.holdings(authenticated.caller)
+    held = await web.ra.customer_queries.certificates(authenticated.caller)
     current = view.present
     page = InquiryPage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/inquiry"),

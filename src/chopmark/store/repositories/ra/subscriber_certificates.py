@@ -14,7 +14,7 @@ HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY 
 _HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
 
 
-def holding_of(row: Row) -> SubscriberCertificate:
+def stored_certificate(row: Row) -> SubscriberCertificate:
     """Return a row as a subscriber certificate."""
     return SubscriberCertificate(
         serial=Serial(row["serial"]),
@@ -47,7 +47,7 @@ class SubscriberCertificateRepository:
         """Return the customer's certificates, newest first."""
 
         def script() -> Script[list[SubscriberCertificate]]:
-            return [holding_of(row) for row in (yield whole(HOLDINGS, customer=customer))]
+            return [stored_certificate(row) for row in (yield whole(HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 
@@ -56,6 +56,6 @@ class SubscriberCertificateRepository:
 
         def script() -> Script[SubscriberCertificate | None]:
             rows = yield whole(_HOLDING_BY_SERIAL, serial=serial)
-            return holding_of(rows[0]) if rows else None
+            return stored_certificate(rows[0]) if rows else None
 
         return await self._engine.read(script)
