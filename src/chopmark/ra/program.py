@@ -25,7 +25,7 @@ from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
 from chopmark.ra.rekey import Rekey
 
-DOOR = "est"
+INTERFACE = "est"
 PROGRAM = LoginId("program")
 """The login id used for a program that shows a certificate; no real login has this id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
@@ -129,7 +129,7 @@ class ProgramEnrolment:
         if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
             async def attempt(builder: RecordBuilder) -> None:
-                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
+                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=INTERFACE))
 
             await context.audit_log.write(system_stream("est"), attempt)
         return _UNKNOWN
@@ -216,7 +216,7 @@ def _caller(order: Order, login: LoginId = PROGRAM) -> Caller:
 
     `login` is the login in which the customer asked for the program's credential.
     """
-    return Caller(order.customer, order.login_factors, DOOR, login)
+    return Caller(order.customer, order.login_factors, INTERFACE, login)
 
 
 def _key_of(csr_der: bytes) -> str:

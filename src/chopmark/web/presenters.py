@@ -70,7 +70,7 @@ class OrderView:
 
 
 async def credential_for(web: WebServices, caller: Caller, order_id: OrderId) -> Issued:
-    """Return a fresh credential for the program of an order; raise Refused where the firm has no door for programs."""
+    """Return a fresh credential for an order's program; raise Refused where the firm has no interface for programs."""
     if not web.est_url:
         raise Refused(Refusal(Kind.NOT_FOUND, text("The firm has no service for programs."), code="no_est"))
     return await web.ra.program.credential(caller, order_id)

@@ -117,8 +117,8 @@ async def sign_in(request: Req) -> Response[Any]:
         return html(request, page, 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
-        door, address = services(request).identity.sessions, address_of(request)
-        opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
+        sessions, address = services(request).identity.sessions, address_of(request)
+        opened = await sessions.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
         if refusal.kind not in {Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.FORBIDDEN}:
