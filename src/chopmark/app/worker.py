@@ -7,6 +7,7 @@ from functools import partial
 
 from chopmark.app import issuing_cas
 from chopmark.app.foundation import SystemEntropy
+from chopmark.app.operators import alarm_tasks, tellers_of
 from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
 from chopmark.app.webhooks import webhook_tasks
@@ -72,6 +73,7 @@ def _of_messages(services: Services, holder: str) -> tuple[Task, ...]:
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait),
         Task("reports", services.messaging.reports.ask, 30.0),
+        Task("early-reports", services.messaging.reports.settle, 2.0),
     )
 
 
@@ -101,7 +103,7 @@ def _of_cas(services: Services) -> tuple[Task, ...]:
 
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:
     foundation, signer = services.foundation, services.audit.head_signer
-    sequenced = partial(sequence, foundation.ledger, signer, foundation.heads, foundation.clock, holder)
+    sequenced = partial(sequence, foundation.audit_repository, signer, foundation.heads, foundation.clock, holder)
     told = webhook_tasks(services.messaging.webhook, foundation.engine, foundation.clock, holder)
     return (Task("sequence", sequenced, 1.0, full=None), *told, *services.va.stamps.tasks(holder))
 
@@ -127,5 +129,6 @@ async def work(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as services:
+        tellers = tellers_of(settings, services.foundation.brand)
         await record_policy(services.foundation.policy, services.foundation.installation, services.foundation.audit_log)
-        await loop.run(tasks(services), stop, alarms(services, "worker"))
+        await loop.run((*tasks(services), *alarm_tasks(services, tellers)), stop, alarms(services, "worker"))

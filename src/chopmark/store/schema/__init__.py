@@ -22,13 +22,14 @@ from chopmark.store.schema.identity import (
 )
 from chopmark.store.schema.installation import installation, leases
 from chopmark.store.schema.limits import counters, entries
-from chopmark.store.schema.messaging import deliveries, inbox, work
+from chopmark.store.schema.messaging import alarms, deliveries, early_reports, inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
 from chopmark.store.schema.stepup import challenges, failures
 from chopmark.store.schema.va import answers, crls, service_revocations, timestamp_keys
 
 __all__ = [
     "accounts",
+    "alarms",
     "anchors",
     "answers",
     "bearers",
@@ -45,6 +46,7 @@ __all__ = [
     "crls",
     "customers",
     "deliveries",
+    "early_reports",
     "entries",
     "failures",
     "foreign_requests",

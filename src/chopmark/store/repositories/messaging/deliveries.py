@@ -43,6 +43,30 @@ UPDATE work SET outcome = :outcome
 WHERE id IN (SELECT message FROM deliveries WHERE gateway = :gateway AND provider_id = :provider)
   AND done_at IS NOT NULL AND outcome IN ('sent', 'failed:reported')
 """
+# A gateway may be quicker than we: it reports before the answer to the sending has come here.
+_EARLY = """
+INSERT INTO early_reports (gateway, provider_id, state, detail, at)
+SELECT CAST(:gateway AS TEXT), CAST(:provider AS TEXT), CAST(:state AS TEXT), CAST(:detail AS TEXT),
+  CAST(:now AS BIGINT)
+WHERE NOT EXISTS (
+  SELECT 1 FROM deliveries
+  WHERE gateway = CAST(:gateway AS TEXT) AND provider_id = CAST(:provider AS TEXT) AND fate = 'taken'
+)
+ON CONFLICT (gateway, provider_id) DO UPDATE SET state = excluded.state, detail = excluded.detail
+WHERE early_reports.state = 'failed' AND excluded.state = 'delivered'
+"""
+_ARRIVED_EARLY = """
+SELECT e.gateway, e.provider_id, e.state, e.detail FROM early_reports e JOIN deliveries d
+  ON d.gateway = e.gateway AND d.provider_id = e.provider_id AND d.fate = 'taken'
+LIMIT :most
+"""
+_FORGET_EARLY = "DELETE FROM early_reports WHERE gateway = :gateway AND provider_id = :provider"
+# A report that came between the gateway's answer and the end of the row of work did not find that row ended.
+_SETTLE = """
+UPDATE work SET outcome = 'failed:reported'
+WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report = 'failed')
+  AND outcome = 'sent' AND done_at IS NOT NULL
+"""
 _UNREPORTED = """
 UPDATE deliveries SET asked_at = :now
 WHERE (message, gateway) IN (
@@ -56,6 +80,9 @@ RETURNING gateway, provider_id
 """
 FIRST_ASKED: Final = timedelta(seconds=30)
 ASKED_FOR: Final = timedelta(days=1)
+SETTLED_WITHIN: Final = timedelta(minutes=10)
+SETTLED_AT_ONCE: Final = 200
+_OUTCOMES: Final = {ReportState.DELIVERED.value: "sent", ReportState.FAILED.value: "failed:reported"}
 
 
 class DeliveryRepository:
@@ -95,11 +122,31 @@ class DeliveryRepository:
     async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
         """As `ReportStore.reported`."""
         named = {"gateway": gateway, "provider": report.provider_id}
-        outcome = "sent" if report.state is ReportState.DELIVERED else "failed:reported"
+        said = {"state": report.state.value, "detail": report.detail, "now": ms(now), **named}
+
+        outcome = _OUTCOMES[report.state.value]
 
         def script() -> Script[bool]:
-            found = guard(_REPORTED, state=report.state.value, detail=report.detail, now=ms(now), **named)
-            return (yield from at_once(found, query(_SAID, outcome=outcome, **named))) is not None
+            found = guard(_REPORTED, **said)
+            if (yield from at_once(found, query(_SAID, outcome=outcome, **named))) is not None:
+                return True
+            yield query(_EARLY, **said)
+            return False
+
+        return await self._engine.run(script)
+
+    async def settle(self, now: datetime) -> int:
+        """As `ReportStore.settle`."""
+
+        def script() -> Script[int]:
+            rows = yield query(_ARRIVED_EARLY, most=SETTLED_AT_ONCE)
+            for row in rows:
+                named = {"gateway": row["gateway"], "provider": row["provider_id"]}
+                if (yield query(_REPORTED, state=row["state"], detail=row["detail"], now=ms(now), **named)):
+                    yield query(_SAID, outcome=_OUTCOMES[row["state"]], **named)
+                yield query(_FORGET_EARLY, **named)
+            yield query(_SETTLE, since=ms(now) - span(SETTLED_WITHIN))
+            return len(rows)
 
         return await self._engine.run(script)
 

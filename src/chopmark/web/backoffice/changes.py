@@ -1,15 +1,19 @@
 """For programs of relying firms: which certificate an account has, told as soon as it changes (long poll)."""
 
+from typing import Any
+
 import msgspec
-from litestar import Response, Router, get
+from litestar import Request, Response, Router, get
 from litestar.params import FromQuery
 
 from chopmark.core.types import CertificateState, CustomerId
 from chopmark.identity.sessions import network_of
 from chopmark.ra.feed import Changed, told
-from chopmark.web.api import PROBLEMS, Req, basic_of
+from chopmark.web.basic import basic_of
+from chopmark.web.problems import PROBLEMS
 from chopmark.web.state import address_of, leaving, services
 
+Req = Request[Any, Any, Any]
 MOST_WAIT_S = 25
 """So long an answer may wait for a change: shorter than what proxies wait for."""
 LOOKS_A_SECOND = 4
