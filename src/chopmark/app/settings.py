@@ -198,6 +198,10 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    former_issuers: Annotated[
+        Path | None,
+        Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),
+    ] = None
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

@@ -24,14 +24,17 @@ from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.messaging.templates import Sender
+from chopmark.ra.former_revocation import FormerRevocation
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.reentry import Reentry, Verbs
 from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.failing import FailingJobs
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
+from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
 from chopmark.store.repositories.retention import RetentionRepository
+from chopmark.va.former.lists import ListRefresh
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
@@ -47,6 +50,7 @@ def tasks(services: Services) -> tuple[Task, ...]:
         *_of_messages(services, holder),
         *_of_orders(services, holder),
         *_of_cas(services),
+        *_of_former_issuers(services, holder),
         *_of_audit(services, holder),
         Task("journal", journal.once, LOOK_EVERY_S),
     )
@@ -99,6 +103,16 @@ def _of_cas(services: Services) -> tuple[Task, ...]:
         Task("presign", lambda: each(lambda ca: ca.presigner.sign_due()), 60.0),
         Task("publish", lambda: each(lambda ca: ca.publisher.publish_due()), 2.0, services.va.status.wait, None, 1.0),
     )
+
+
+def _of_former_issuers(services: Services, holder: str) -> tuple[Task, ...]:
+    """Return the jobs that keep the lists of former issuers and have them revoke; none without a former issuer."""
+    former, foundation = services.former, services.foundation
+    if not former.entries:
+        return ()
+    lists = ListRefresh(former.cas, former.lists, foundation.settings.data, foundation.clock, holder)
+    revocation = FormerRevocation(services.ra.context, ImportedCertificateRepository(foundation.engine), former.clients)
+    return (Task("former-lists", lists.once, 30.0), Task("former-revocations", revocation.once, 60.0))
 
 
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:

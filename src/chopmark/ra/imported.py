@@ -95,6 +95,15 @@ class ImportedCertificates(Protocol):
         """Return those that their own CA is to be asked to revoke by now (`revoke_after`), the longest due first."""
         ...
 
+    async def due_at(
+        self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int
+    ) -> list[ImportedCertificate]:
+        """Return those of one issuer that `to_revoke` would return.
+
+        `after` is the moment and the fingerprint of the last one of a round before: those behind it are returned.
+        """
+        ...
+
     async def asked_to_revoke(self) -> list[ImportedCertificate]:
         """Return all that have a `revoke_after`, those that are not done first: the list for a person."""
         ...

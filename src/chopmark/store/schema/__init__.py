@@ -10,6 +10,7 @@ from chopmark.store.schema.ca import certificates, foreign_requests, hand_revoca
 from chopmark.store.schema.certificate_import import certificate_imports, imported_certificates
 from chopmark.store.schema.columns import metadata
 from chopmark.store.schema.customer_import import bearers, former_contacts, imports
+from chopmark.store.schema.former import former_answers, former_lists, former_revocations
 from chopmark.store.schema.identity import (
     accounts,
     client_scopes,
@@ -50,7 +51,10 @@ __all__ = [
     "entries",
     "failures",
     "foreign_requests",
+    "former_answers",
     "former_contacts",
+    "former_lists",
+    "former_revocations",
     "hand_revocations",
     "heads",
     "holdings",
