@@ -262,8 +262,8 @@ async def test_an_import_while_a_renewal_runs_leaves_it_alone(world: World, tmp_
     key = ClientKey.generate()
     first = old_ca().issue(person(ANN), key, serial=1, until=20)
     await imports(world).run([written(tmp_path, "first.pem", pem(first))], "alice")
-    (holding,) = await world.services.ra.context.holdings.all(world.caller(ANN).customer)
-    world.held[ANN] = Held(key, holding)
+    (certificate,) = await world.services.ra.context.certificates.all(world.caller(ANN).customer)
+    world.held[ANN] = Held(key, certificate)
     errand = await world.to_review(ANN, Operation.REKEY)
     both = written(tmp_path, "both.pem", pem(first, of(ANN, 2, until=25)))
     assert brief(await imports(world).run([both], "alice")) == {"matched": 1, "there": 1}

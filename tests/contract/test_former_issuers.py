@@ -107,14 +107,14 @@ async def brought(plain: World, ca: OldCa) -> AsyncIterator[Brought]:
     report = await services.ra.certificate_import.run([Path(ca.path("ann.pem"))], "alice")
     assert report.imported == 1
     pem = (ca.folder / "ann.pem").read_bytes()
-    certificate = x509.load_pem_x509_certificate(pem)
-    found = Fingerprint(certificate.fingerprint(hashes.SHA256()).hex())
+    made = x509.load_pem_x509_certificate(pem)
+    found = Fingerprint(made.fingerprint(hashes.SHA256()).hex())
     key = load_pem_private_key((ca.folder / "ann.key").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    holding = await services.ra.context.holdings.get(Serial(found))
-    assert holding is not None
-    world.held[ANN] = Held(ClientKey(key), holding)
-    yield Brought(world, ca, ca.serial, certificate.public_bytes(Encoding.DER), found)
+    certificate = await services.ra.context.certificates.get(Serial(found))
+    assert certificate is not None
+    world.held[ANN] = Held(ClientKey(key), certificate)
+    yield Brought(world, ca, ca.serial, made.public_bytes(Encoding.DER), found)
     await services.close()
 
 

@@ -59,9 +59,9 @@ async def brought(plain: World, tmp_path: Path) -> Brought:
     report = await world.services.ra.certificate_import.run([written(tmp_path, "old.pem", pem(der))], "alice")
     assert report.imported == 1
     made = Brought(world, says, key, der)
-    holding = await world.services.ra.context.holdings.get(Serial(made.fingerprint))
-    assert holding is not None
-    world.held[ANN] = Held(key, holding)
+    certificate = await world.services.ra.context.certificates.get(Serial(made.fingerprint))
+    assert certificate is not None
+    world.held[ANN] = Held(key, certificate)
     return made
 
 
@@ -108,7 +108,7 @@ async def test_of_one_that_only_is_said_to_have_arrived_the_old_one_is_kept_for_
     proof = await errand.install_proof()
     await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
     assert await brought.imported.to_revoke(world.clock.now(), 10) == []
-    errand.world.held[ANN] = Held(errand.key, await world.holding(errand))
+    errand.world.held[ANN] = Held(errand.key, await world.certificate(errand))
     world.clock.later(minutes=1)
     await world.services.ra.rekey.prove(errand.caller, errand.id, await errand.install_proof())
     assert len(await brought.imported.to_revoke(world.clock.now(), 10)) == 1
@@ -116,9 +116,9 @@ async def test_of_one_that_only_is_said_to_have_arrived_the_old_one_is_kept_for_
 
 async def test_a_signature_by_another_key_proves_nothing(brought: Brought) -> None:
     errand = await brought.world.open(ANN, Operation.REKEY)
-    thief = Held(ClientKey.generate(), brought.world.held[ANN].holding)
+    thief = Held(ClientKey.generate(), brought.world.held[ANN].certificate)
     forged = old_ca().issue(person(ANN), thief.key)
-    stranger = Held(thief.key, thief.holding)
+    stranger = Held(thief.key, thief.certificate)
     proof = stranger.key.prove(
         forged,
         portal=brought.world.services.foundation.portal,
@@ -176,9 +176,9 @@ async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brough
     world = brought.world
     forged = OldCa().issue(person(ANN), brought.key)
     await world.change("UPDATE imported_certificates SET der = :der", der=forged)
-    holding = await world.services.ra.context.holdings.get(Serial(brought.fingerprint))
-    assert holding is not None
-    world.held[ANN] = Held(brought.key, holding)
+    certificate = await world.services.ra.context.certificates.get(Serial(brought.fingerprint))
+    assert certificate is not None
+    world.held[ANN] = Held(brought.key, certificate)
     errand = await world.open(ANN, Operation.REKEY)
     assert (await refusal(errand.bind())).code == "former_issuer"
     assert brought.says.asked == []
@@ -212,7 +212,7 @@ async def test_its_key_cannot_become_the_key_of_a_new_one(brought: Brought) -> N
 async def test_the_customer_cannot_have_it_revoked_here(brought: Brought) -> None:
     start = brought.world.services.ra.enrolment.start
     caller, serial = brought.world.caller(ANN), Serial(brought.fingerprint)
-    account = brought.world.held[ANN].holding.account
+    account = brought.world.held[ANN].certificate.account
     refused = await refusal(start(caller, Operation.REVOKE, account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, serial))
     assert refused.code == "former_issuer"
     assert await brought.world.services.ra.customer_queries.revocable(caller) == []

@@ -26,6 +26,8 @@ class MessagingServices:
 
     outbox: OutboxRepository
     router: Router
+    reminder_router: Router
+    """For reminders: nothing goes out twice, and its breakers and its share of the gateways' limits are its own."""
     inbox: InboxRepository
     reports: DeliveryReports
     webhook: Webhook | None
@@ -41,11 +43,13 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     deliveries = DeliveryRepository(foundation.engine)
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
     spending = SpendingRepository(foundation.engine, limits)
+    part = SpendingRepository(foundation.engine, limits, percent=foundation.reminders.gateway_percent)
     alarms, asked = AlarmRepository(foundation.engine), foundation.settings.alarms
     told = bool(asked.recipients or asked.urls.get_secret_value())
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
         router=Router(gateways, deliveries, spending=spending, alarms=alarms if told else None),
+        reminder_router=Router(gateways, deliveries, spending=part, alarms=alarms if told else None, once=True),
         alarms=alarms,
         gateways=tuple(gateways),
         inbox=inbox,

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from chopmark.app.settings_messages import AlarmSettings, WebhookSettings
+from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
     FormerEnvironment,
@@ -193,6 +194,10 @@ class Settings(BaseSettings):
     profile: Annotated[
         Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
     ] = "investor"
+    trading_days: Annotated[
+        Path | None,
+        Field(description="TOML file with the exchange's trading days; its years replace the shipped; empty: those."),
+    ] = None
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
     gateways: Annotated[
@@ -202,6 +207,7 @@ class Settings(BaseSettings):
         Path | None,
         Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),
     ] = None
+    reminders: Reminders = Reminders()
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

@@ -192,10 +192,10 @@ class Play:
             raise ValueError(f"the demo's order of {person.number} is {verbs.order.state}")
         if prove:
             await journey.prove()
-        holding = await services.ra.customer_queries.holding(self._caller(person), verbs.order.serial)
-        if holding is None:
+        certificate = await services.ra.customer_queries.certificate(self._caller(person), verbs.order.serial)
+        if certificate is None:
             raise ValueError("an issued order without its certificate")
-        self._write_file(person, key, holding.der, holding.chain)
+        self._write_file(person, key, certificate.der, certificate.chain)
 
     async def _revoke(self, person: Person) -> None:
         present = (await self._services.ra.customer_queries.overview(self._caller(person))).present

@@ -76,7 +76,7 @@ class CustomerQueries:
         """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
@@ -91,19 +91,19 @@ class CustomerQueries:
         """Return the caller's order as it counts now."""
         return await self._context.order(caller, order)
 
-    async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
+    async def certificates(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
-        return await self._context.holdings.all(caller.customer)
+        return await self._context.certificates.all(caller.customer)
 
     async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return those of the caller's certificates that can still be revoked, newest first."""
         now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
-        ours = (one for one in await self.holdings(caller) if one.former is None)
+        ours = (one for one in await self.certificates(caller) if one.former is None)
         return [one for one in ours if one.state in ends and now <= one.not_after]
 
-    async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
+    async def certificate(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for another customer's."""
-        found = await self._context.holdings.get(serial)
+        found = await self._context.certificates.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
     async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
@@ -122,7 +122,7 @@ class CustomerQueries:
         """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
-        facts = contact_facts(contacts)
+        facts = contact_facts(snapshot.contacts)
         return [
             ChannelChoice(
                 channel,
@@ -142,7 +142,7 @@ class CustomerQueries:
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = contact_facts(snapshot.contacts)
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 

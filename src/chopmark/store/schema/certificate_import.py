@@ -35,6 +35,7 @@ imported_certificates = Table(
     Index("imported_by_customer", "customer", "not_after"),
     Index("imported_by_key", "spki_sha256"),
     Index("imported_by_run", "run"),
+    partial("imported_living", "not_after", "fingerprint", where="state = 'active'"),
     partial("imported_to_revoke", "revoke_after", where="revoke_after IS NOT NULL"),
 )
 certificate_imports = Table(

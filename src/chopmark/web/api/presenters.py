@@ -27,23 +27,33 @@ from chopmark.web.services import WebServices
 
 
 def certificate_out(
-    holding: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
+    certificate: SubscriberCertificate,
+    now: datetime,
+    *,
+    whole: bool = False,
+    pem: bool = False,
+    issuer: str | None = None,
 ) -> CertificateOut:
-    """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too."""
+    """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too.
+
+    `issuer` is the name of its former issuer, for an imported one.
+    """
     return CertificateOut(
-        serial=holding.serial,
-        state=state_now(holding, now).value,
-        not_before=epoch_ms(holding.not_before),
-        not_after=epoch_ms(holding.not_after),
-        days_left=days_left(holding, now),
-        account=holding.account,
-        key_home=holding.key_home.value,
-        order=holding.order,
-        superseded_by=holding.superseded_by,
-        der=to_b64(holding.der) if whole else None,
-        chain=[to_b64(der) for der in holding.chain] if whole else None,
-        certificate_pem=ssl.DER_cert_to_PEM_cert(holding.der) if pem else None,
-        chain_pem="".join(ssl.DER_cert_to_PEM_cert(der) for der in holding.chain) if pem else None,
+        serial=certificate.number,
+        state=state_now(certificate, now).value,
+        not_before=epoch_ms(certificate.not_before),
+        not_after=epoch_ms(certificate.not_after),
+        days_left=days_left(certificate, now),
+        account=certificate.account,
+        key_home=certificate.key_home.value,
+        order=certificate.order,
+        superseded_by=certificate.superseded_by,
+        issuer=issuer,
+        sha256=None if certificate.former is None else certificate.serial,
+        der=to_b64(certificate.der) if whole else None,
+        chain=[to_b64(der) for der in certificate.chain] if whole else None,
+        certificate_pem=ssl.DER_cert_to_PEM_cert(certificate.der) if pem else None,
+        chain_pem="".join(ssl.DER_cert_to_PEM_cert(der) for der in certificate.chain) if pem else None,
     )
 
 
@@ -81,7 +91,7 @@ def order_out(
         else seconds_until(order.nonce_expires_at, now),
         old_certificate=None
         if view.old is None
-        else OldCertificateOut(view.old.serial, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
+        else OldCertificateOut(view.old.number, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
         ended=order.ended if order.ended in {DISPUTED, STOPPED} else None,
         spki_sha256=order.spki_sha256,
         key_name=None if order.spki_sha256 is None else key_name(order.spki_sha256),
@@ -93,7 +103,7 @@ def order_out(
             consent.sha256,
             [translator.translate(s, lang) for s in terms_in(web, consent.sentences, lang)],
         ),
-        certificate=None if view.holding is None else certificate_out(view.holding, now, whole=True),
+        certificate=None if view.certificate is None else certificate_out(view.certificate, now, whole=True),
         receipt=_receipt(order),
     )
 

@@ -246,7 +246,7 @@ def _key(scene: _Scene) -> Page:
     if scene.view.order.key_home is KeyHome.HELPER:
         return _program(scene)
     old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
-    shown = None if old is None else OldCertificate(old.serial, hashlib.sha256(old.der).hexdigest(), old.not_after)
+    shown = None if old is None else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after)
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
 
 
@@ -320,6 +320,7 @@ def _review(scene: _Scene) -> Page:
     order, old = scene.view.order, scene.view.old
     if scene.consent is None:
         raise ValueError("a review page without terms")
+    overlap = scene.overlap or (old is not None and old.former is not None)
     revoking = order.operation is Operation.REVOKE
     return ReviewStepPage(
         scene.frame,
@@ -331,7 +332,7 @@ def _review(scene: _Scene) -> Page:
         scene.issuer,
         None if old is None else certificate_view(old, scene.label, scene.view.now),
         order.reason,
-        scene.overlap,
+        overlap,
     )
 
 
@@ -340,10 +341,10 @@ def _wait(scene: _Scene) -> Page:
 
 
 def _install(scene: _Scene) -> Page:
-    holding = scene.view.holding
-    if holding is None:
+    certificate = scene.view.certificate
+    if certificate is None:
         raise ValueError("an issued order without a certificate")
-    shown = certificate_view(holding, scene.label, scene.view.now)
+    shown = certificate_view(certificate, scene.label, scene.view.now)
     order = scene.view.order
     if order.key_home is KeyHome.HELPER:
         return ProgramInstallPage(scene.frame, scene.head, shown)
@@ -353,15 +354,15 @@ def _install(scene: _Scene) -> Page:
 
 def _done(scene: _Scene) -> Page:
     order, view = scene.view.order, scene.view
-    holding = view.old if order.operation is Operation.REVOKE else view.holding
+    certificate = view.old if order.operation is Operation.REVOKE else view.certificate
     completed = order.activated_at or order.submitted_at
-    if holding is None or completed is None:
+    if certificate is None or completed is None:
         raise ValueError("a finished order without a certificate")
     channel, masked = scene.notified or (None, "")
     return DoneStepPage(
         scene.frame,
         scene.head,
-        certificate_view(holding, scene.label, view.now),
+        certificate_view(certificate, scene.label, view.now),
         Receipt(receipt_number(order), completed, channel, masked),
         None if order.operation is Operation.REVOKE else order.key_home,
         old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},
