@@ -20,7 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chopmark.app.settings_messages import AlarmSettings, WebhookSettings
+from chopmark.app.settings_messages import AlarmSettings, SmsSettings, WebhookSettings
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
     FormerEnvironment,
@@ -198,6 +198,7 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    sms: SmsSettings = SmsSettings()
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

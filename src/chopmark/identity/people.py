@@ -14,7 +14,7 @@ from chopmark.identity.ports import AccountRow, Claim, ContactRow, CustomerRow, 
 from chopmark.identity.sealed import Sealer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email
-from chopmark.tw.mobile import E164, mask_mobile
+from chopmark.tw.mobile import E164, calling_code, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
 from chopmark.tw.text import capitals
 
@@ -30,6 +30,8 @@ class Contact:
     verified_at: datetime
     cool_until: datetime
     disputed: bool
+    country: str = ""
+    """The calling code of a mobile number; empty for e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class People:
             row.verified_at,
             row.cool_until,
             row.disputed_at is not None,
+            calling_code(value) if row.channel is Channel.MOBILE else "",
         )
 
     def opened(self, row: ContactRow) -> Secret:

@@ -231,10 +231,17 @@ def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
     return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
 
 
-def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:
+def contact_facts(contacts: Mapping[Channel, Contact], policy: Policy) -> dict[Channel, ContactFacts]:
     """Return what policy needs to know of a customer's contacts."""
     return {
-        channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
+        channel: ContactFacts(
+            channel,
+            c.version,
+            c.verified_at,
+            c.cool_until,
+            c.disputed,
+            channel is Channel.MOBILE and c.country not in policy.countries,
+        )
         for channel, c in contacts.items()
     }
 

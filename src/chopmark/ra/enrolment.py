@@ -131,7 +131,7 @@ class Enrolment:
         context = self._context
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = contact_facts(context.people.masked(snapshot.contacts), context.policy)
         asked = demand(context.policy, facts, caller.factors, None, context.now())
         if asked.way is Way.SLIP:
             return Way.SLIP
@@ -157,7 +157,11 @@ class Enrolment:
             None,
             account_last3=last3(order.account),
         )
-        why = why_none_carries(context.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
+        why = (
+            why_none_carries(context.policy, contact_facts(contacts, context.policy), order.created_at)
+            if order.wants_slip
+            else None
+        )
 
         async def attempt(builder: RecordBuilder) -> Order:
             record = builder.record(

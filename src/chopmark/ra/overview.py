@@ -121,7 +121,7 @@ class CustomerQueries:
         """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
-        facts = contact_facts(contacts)
+        facts = contact_facts(contacts, context.policy)
         return [
             ChannelChoice(
                 channel,
@@ -141,7 +141,7 @@ class CustomerQueries:
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = contact_facts(context.people.masked(snapshot.contacts), context.policy)
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 

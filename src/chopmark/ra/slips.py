@@ -156,7 +156,7 @@ class SlipDesk:
         if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
         contacts = context.people.masked(snapshot.contacts)
-        if can_carry(context.policy, contact_facts(contacts), now):
+        if can_carry(context.policy, contact_facts(contacts, context.policy), now):
             raise Refused(_NOT_NEEDED)
         letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
         slip = Slip(new_id(context.entropy), customer, "", _words(words), now, now + context.policy.slip_life)
@@ -177,7 +177,7 @@ class SlipDesk:
                 customer=customer,
                 slip=slip.id,
                 key_words=slip.key_words,
-                contacts=why_none_carries(context.policy, contact_facts(contacts), now),
+                contacts=why_none_carries(context.policy, contact_facts(contacts, context.policy), now),
             )
             return await self._slips.put(slip, now - context.policy.contact_cooldown, works, record)
 
@@ -236,7 +236,7 @@ class SlipDesk:
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            contacts = contact_facts(context.people.masked(snapshot.contacts))
+            contacts = contact_facts(context.people.masked(snapshot.contacts), context.policy)
             record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
@@ -276,7 +276,9 @@ def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogi
     """
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(context.policy, contact_facts(context.people.masked(snapshot.contacts)), context.now()):
+    if can_carry(
+        context.policy, contact_facts(context.people.masked(snapshot.contacts), context.policy), context.now()
+    ):
         return _CODE_INSTEAD
     return None
 

@@ -75,7 +75,7 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
     contacts, now = context.people.masked(snapshot.contacts), context.now()
-    asked = demand(context.policy, contact_facts(contacts), acting.union, coded_by, now)
+    asked = demand(context.policy, contact_facts(contacts, context.policy), acting.union, coded_by, now)
     stop, works = new_id(context.entropy), []
     for channel in sorted(asked.told):
         facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}

@@ -297,7 +297,9 @@ async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[Channe
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         return _order(
             request,
-            await services(request).ra.rekey.challenge(authenticated.caller, OrderId(order_id), data.channel),
+            await services(request).ra.rekey.challenge(
+                authenticated.caller, OrderId(order_id), data.channel, address_of(request)
+            ),
             201,
         )
 
