@@ -28,6 +28,8 @@ class MessagingServices:
 
     outbox: OutboxRepository
     router: Router
+    reminder_router: Router
+    """For reminders: nothing goes out twice, and its breakers and its share of the gateways' limits are its own."""
     inbox: InboxRepository
     reports: DeliveryReports
     webhook: Webhook | None
@@ -44,12 +46,14 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
     sms = foundation.settings.sms
     pumping = Pumping(sms.pumping_codes, sms.pumping_answered, timedelta(minutes=sms.pumping_minutes))
-    spending = SpendingRepository(foundation.engine, limits, pumping)
+    spending = SpendingRepository(foundation.engine, limits, pumping=pumping)
+    part = SpendingRepository(foundation.engine, limits, percent=foundation.reminders.gateway_percent)
     alarms, asked = AlarmRepository(foundation.engine), foundation.settings.alarms
     told = bool(asked.recipients or asked.urls.get_secret_value())
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
         router=Router(gateways, deliveries, spending=spending, alarms=alarms if told else None),
+        reminder_router=Router(gateways, deliveries, spending=part, alarms=alarms if told else None, once=True),
         alarms=alarms,
         gateways=tuple(gateways),
         inbox=inbox,

@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from chopmark.app.settings_messages import AlarmSettings, SmsSettings, WebhookSettings
+from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
     FormerEnvironment,
@@ -193,12 +194,21 @@ class Settings(BaseSettings):
     profile: Annotated[
         Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
     ] = "investor"
+    trading_days: Annotated[
+        Path | None,
+        Field(description="TOML file with the exchange's trading days; its years replace the shipped; empty: those."),
+    ] = None
     node: Annotated[int, Field(ge=1, le=126, description="This node's number, unique among nodes of one CA.")] = 1
     smtp: Smtp = Smtp()
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
     sms: SmsSettings = SmsSettings()
+    former_issuers: Annotated[
+        Path | None,
+        Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),
+    ] = None
+    reminders: Reminders = Reminders()
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

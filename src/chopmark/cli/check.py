@@ -15,6 +15,7 @@ from cyclopts import App
 
 from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
+from chopmark.cli.former_issuers import former_faults
 
 if TYPE_CHECKING:
     from chopmark.app.foundation import Foundation
@@ -80,6 +81,7 @@ async def check_installation(settings: Settings) -> int:
             faults += await _check_clock(services)
             faults += await house_faults(services)
             faults += await _outside_faults(services)
+            faults += await former_faults(services)
             say(f"policy: {services.foundation.policy.id}")
             if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():

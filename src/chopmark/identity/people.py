@@ -30,8 +30,6 @@ class Contact:
     verified_at: datetime
     cool_until: datetime
     disputed: bool
-    country: str = ""
-    """The calling code of a mobile number; empty for e-mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,11 @@ class People:
 
     async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
         """Return the customer's contacts, masked (domain 3.4: the beginning is hidden, the end is shown)."""
-        return self.masked(await self._records.contacts(customer))
+        return self.masked(await self.contact_rows(customer))
+
+    async def contact_rows(self, customer: CustomerId) -> list[ContactRow]:
+        """Return the customer's contacts as stored, for whoever asks only which there are and how old they are."""
+        return await self._records.contacts(customer)
 
     def masked(self, rows: Iterable[ContactRow]) -> dict[Channel, Contact]:
         """Return contacts whose rows were read already, masked."""
@@ -100,8 +102,11 @@ class People:
             row.verified_at,
             row.cool_until,
             row.disputed_at is not None,
-            calling_code(value) if row.channel is Channel.MOBILE else "",
         )
+
+    def country(self, row: ContactRow) -> str:
+        """Return the calling code of a mobile number; empty for e-mail."""
+        return calling_code(self.opened(row).reveal()) if row.channel is Channel.MOBILE else ""
 
     def opened(self, row: ContactRow) -> Secret:
         """Return the address or number that messages are sent to; for `jobs.deliver` only."""

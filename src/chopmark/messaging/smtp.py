@@ -94,7 +94,8 @@ class SmtpGateway:
         destination = message.destination.reveal()
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
-        mail, passage = self._letterhead.letter(message), _Passage()
+        attachment = message.attachment if isinstance(message, Message) else None
+        mail, passage = self._letterhead.letter(message, attachment), _Passage()
         try:
             async with asyncio.timeout(self.settings.total_s):
                 line, answer = await self._hand_over(destination, mail, passage)
@@ -102,7 +103,9 @@ class SmtpGateway:
             fault = _fault(error)
             lost = passage.begun and not isinstance(error, aiosmtplib.SMTPResponseException)
             is_code = isinstance(message, Message) and message.code is not None
-            return GatewayFault(fault.reason, Verdict.UNKNOWN) if lost and is_code else fault
+            if not lost:
+                return fault
+            return GatewayFault(fault.reason, Verdict.UNKNOWN if is_code else fault.verdict, perhaps=True)
         await self.lines.give(line)
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)

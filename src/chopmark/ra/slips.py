@@ -26,9 +26,9 @@ from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
-from chopmark.messaging.ports import Purpose, Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind, Purpose
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.ra.context import Caller, RaContext, contact_facts
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
 from chopmark.ra.replace import can_carry, why_none_carries
@@ -83,7 +83,7 @@ class Printed:
 class Slips(Protocol):
     """Stores slips; each method is one transaction."""
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Store a slip and queue `works`; the customer's earlier slips become void.
 
         Return False, with nothing stored, when a contact cools down, or when contacts, id or accounts of the customer
@@ -101,7 +101,7 @@ class Slips(Protocol):
         order: Order,
         limits: FailureLimits,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
@@ -155,15 +155,15 @@ class SlipDesk:
         snapshot = await context.snapshots.customer(customer)
         if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = context.people.masked(snapshot.contacts)
-        if can_carry(context.policy, contact_facts(contacts, context.policy), now):
+        contacts = context.contact_facts(snapshot.contacts)
+        if can_carry(context.policy, contacts, now):
             raise Refused(_NOT_NEEDED)
         letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
         slip = Slip(new_id(context.entropy), customer, "", _words(words), now, now + context.policy.slip_life)
         slip = replace(slip, secret_hash=self._hash(slip, letters))
         facts = {"template": Purpose.SLIP_PRINTED.value}
         works = tuple(
-            context.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
+            context.work(OutboxJobKind.NOTICE, customer, facts, channel, contact.version)
             for channel, contact in sorted(contacts.items())
         )
 
@@ -177,7 +177,7 @@ class SlipDesk:
                 customer=customer,
                 slip=slip.id,
                 key_words=slip.key_words,
-                contacts=why_none_carries(context.policy, contact_facts(contacts, context.policy), now),
+                contacts=why_none_carries(context.policy, contacts, now),
             )
             return await self._slips.put(slip, now - context.policy.contact_cooldown, works, record)
 
@@ -208,7 +208,7 @@ class SlipDesk:
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
         # 3. [tx] Charge one failure.
-        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
+        told = context.notice_to(order.customer, snapshot.contacts, "hold", None)
         await self._charge(slip, order, acting, told)
         # 4. Compare in constant time. [tx] A wrong slip is recorded, and the last allowed one locks the customer.
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
@@ -219,7 +219,7 @@ class SlipDesk:
             return await context.reread(caller, order_id)
         return snapshot.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
-    async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
+    async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[OutboxJob, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
             yes, no = builder.record(Event.RA_SLIP_CHARGED, **facts), builder.record(Event.RA_SLIP_DEAD, **facts)
@@ -236,7 +236,7 @@ class SlipDesk:
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            contacts = contact_facts(context.people.masked(snapshot.contacts), context.policy)
+            contacts = context.contact_facts(snapshot.contacts)
             record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
@@ -251,7 +251,7 @@ class SlipDesk:
         if refused is not None:
             raise Refused(refused)
 
-    async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
+    async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[OutboxJob, ...]) -> Refusal:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
             return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, record)
@@ -276,9 +276,7 @@ def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogi
     """
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(
-        context.policy, contact_facts(context.people.masked(snapshot.contacts), context.policy), context.now()
-    ):
+    if can_carry(context.policy, context.contact_facts(snapshot.contacts), context.now()):
         return _CODE_INSTEAD
     return None
 
