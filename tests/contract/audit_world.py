@@ -81,7 +81,7 @@ class World:
             records = [record async for record in source.sequenced()] + [
                 record async for record in source.unsequenced()
             ]
-            tips = [tip async for tip in source.chains()]
+            tips = [tip async for tip in source.streams()]
             return Rows(records, tips, [head async for head in source.heads()])
 
     async def put(self, rows: Rows) -> None:

@@ -179,7 +179,7 @@ async def test_two_thousand_and_one_leaves_take_three_batches_under_three_heads(
 
     rows = await world.rows()
     assert [record.index for record in rows.records] == list(range(2001))
-    assert [record.chain for record in rows.records] == [A] * 1500 + [B] * 501
+    assert [record.stream for record in rows.records] == [A] * 1500 + [B] * 501
     assert [head.size for head in rows.stored_heads] == [1000, 2000, 2001]
     assert (await world.verify()).findings == ()
 
