@@ -84,7 +84,7 @@ class CustomerQueries:
             advise(context.policy, facts_of(present), now),
             [order for order in live if order.live],
             now,
-            None if self._overlap or present is None or present.state is not CertificateState.ACTIVE else ENDS_AT_ISSUE,
+            None if self._overlap or not _ends_at_issue(present) else ENDS_AT_ISSUE,
         )
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
@@ -98,7 +98,8 @@ class CustomerQueries:
     async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return those of the caller's certificates that can still be revoked, newest first."""
         now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
-        return [one for one in await self.certificates(caller) if one.state in ends and now <= one.not_after]
+        ours = (one for one in await self.certificates(caller) if one.former is None)
+        return [one for one in ours if one.state in ends and now <= one.not_after]
 
     async def certificate(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for another customer's."""
@@ -163,6 +164,11 @@ class CustomerQueries:
         if not numbers:
             raise Refused(NO_ACCOUNT)
         return AccountNumber(wanted) if wanted in numbers else numbers[0]
+
+
+def _ends_at_issue(present: SubscriberCertificate | None) -> bool:
+    """Tell whether a CA without overlap ends this certificate with the issuance: an active one of its own."""
+    return present is not None and present.state is CertificateState.ACTIVE and present.former is None
 
 
 ENDS_AT_ISSUE = text(
