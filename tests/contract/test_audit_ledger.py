@@ -292,7 +292,7 @@ async def test_an_export_is_verified_like_the_database(world):
 
     report = await world.verify()
     assert report.findings == ()
-    assert (report.records, report.size, report.chains, report.heads) == (1103, 1100, 2, 2)
+    assert (report.records, report.size, report.streams, report.heads) == (1103, 1100, 2, 2)
     assert await world.verify_export() == report
 
 
