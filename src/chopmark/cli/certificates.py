@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from chopmark.cli.certificate_import import certificates_check_import, certificates_import
 from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.cli.former_issuers import is_fingerprint, say_asked, tick_off
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from chopmark.ra.ports import SubscriberCertificate
 
 
-certificates_app = App(name="certificates", help="Single certificates.")
+certificates_app = App(name="certificates", help="Certificates: single ones, and those of a former issuer.")
+certificates_app.command(certificates_check_import, name="check-import")
+certificates_app.command(certificates_import, name="import")
 
 
 @certificates_app.command(name="hold")
@@ -217,7 +220,10 @@ def certificate_line(certificate: SubscriberCertificate) -> str:
         f", ended {local_time(certificate.ended_at)}: {certificate.reason}" if certificate.ended_at is not None else ""
     )
     until = local_time(certificate.not_after)
-    return f"certificate {certificate.serial}  {certificate.state}  {certificate.account}  until {until}{ended}"
+    named = certificate.serial
+    if certificate.former is not None:
+        named = Serial(f"{certificate.former.serial} of {certificate.former.issuer}")
+    return f"certificate {named}  {certificate.state}  {certificate.account}  until {until}{ended}"
 
 
 def local_time(moment: datetime) -> str:

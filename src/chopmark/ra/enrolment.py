@@ -137,7 +137,7 @@ class Enrolment:
         context = self._context
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = contact_facts(snapshot.contacts)
         asked = demand(context.policy, facts, caller.factors, None, context.now())
         if asked.way is Way.SLIP:
             return Way.SLIP
@@ -155,7 +155,7 @@ class Enrolment:
                 await self._end(found, OrderState.EXPIRED, Event.RA_ORDER_EXPIRED)
             elif live.id == instead or _gives_way(live, order):
                 await self._give_up(live, caller)
-        contacts = context.people.masked(snapshot.contacts)
+        contacts = snapshot.contacts
         told = context.notice_to(
             order.customer,
             contacts,

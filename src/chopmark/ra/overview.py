@@ -122,7 +122,7 @@ class CustomerQueries:
         """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
-        facts = contact_facts(contacts)
+        facts = contact_facts(snapshot.contacts)
         return [
             ChannelChoice(
                 channel,
@@ -142,7 +142,7 @@ class CustomerQueries:
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = contact_facts(snapshot.contacts)
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 

@@ -54,6 +54,11 @@ class SubscriberCertificate:
     superseded_by: Serial | None = None
     former: Former | None = None
 
+    @property
+    def number(self) -> str:
+        """The serial number that stands in the certificate."""
+        return self.serial if self.former is None else self.former.serial
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:

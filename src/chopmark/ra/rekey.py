@@ -121,7 +121,7 @@ class Rekey:
             if (snapshot.last_login or order.login) == acting.id
             else context.notice_to(
                 order.customer,
-                context.people.masked(snapshot.contacts),
+                snapshot.contacts,
                 "key_bound",
                 None,
                 account_last3=last3(order.account),
@@ -152,7 +152,7 @@ class Rekey:
         context = self._context
         snapshot = await context.at_step(caller, order_id, Step.CHANNEL)
         order, contacts = snapshot.order, context.people.masked(snapshot.contacts)
-        facts, acting = contact_facts(contacts), context.acting(caller, order)
+        facts, acting = contact_facts(snapshot.contacts), context.acting(caller, order)
         why_not = may_carry(context.policy, order.touched(acting), facts.get(channel), channel, context.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
@@ -188,7 +188,7 @@ class Rekey:
             raise Refused(_SAME_FACTOR)
         # 1. Prepare what goes with either outcome: the notice of a lock, and with the right code the end of a lost
         #    certificate or the announcement of a replacement.
-        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
+        told = context.notice_to(order.customer, snapshot.contacts, "hold", None)
         lost = context.hold_old(order)
         sequel = Sequel() if snapshot.sent is None else announced(context, snapshot, acting, snapshot.sent.channel)
         since = context.now() - context.policy.approval_life
@@ -206,7 +206,7 @@ class Rekey:
         order = snapshot.order
         context.require_password(caller)
         limits = FailureLimits(context.policy.birth_date_mismatches, FOREVER, context.policy.failures_ever)
-        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", order.code_channel)
+        told = context.notice_to(order.customer, snapshot.contacts, "hold", order.code_channel)
 
         # 1. [tx] Charge a failure before anything is compared, so that no crash and no race gives a free guess.
         async def charge(builder: RecordBuilder) -> Refusal | None:
@@ -365,7 +365,7 @@ class Rekey:
         context, order, now = self._context, snapshot.order, self._context.now()
         works = context.notice_to(
             order.customer,
-            context.people.masked(snapshot.contacts),
+            snapshot.contacts,
             "activated",
             order.code_channel,
             operation=order.operation,

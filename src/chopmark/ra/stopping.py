@@ -74,16 +74,15 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
-    contacts, now = context.people.masked(snapshot.contacts), context.now()
-    asked = demand(context.policy, contact_facts(contacts), acting.union, coded_by, now)
+    versions, now = {row.channel: row.version for row in snapshot.contacts}, context.now()
+    asked = demand(context.policy, contact_facts(snapshot.contacts), acting.union, coded_by, now)
     stop, works = new_id(context.entropy), []
     for channel in sorted(asked.told):
         facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}
-        other = (
-            {OTHER_VERSION: contacts[channel.other].version} if channel.other in contacts.keys() - asked.told else {}
+        other = {OTHER_VERSION: versions[channel.other]} if channel.other in versions.keys() - asked.told else {}
+        works.append(
+            context.work(OutboxJobKind.NOTICE, order.customer, {**facts, **other}, channel, versions[channel], order.id)
         )
-        version = contacts[channel].version
-        works.append(context.work(OutboxJobKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
     reference = stop_code(context.people, order.id, stop)
     stored = Stop(order.id, stop_hash(context.people, reference.reveal()), now + context.policy.stop_life)
     return Sequel(tuple(works), stored)

@@ -118,6 +118,8 @@ class CertificateView:
     account_label: str
     key_home: KeyHome | None
     superseded_by: str | None = None
+    issuer: str | None = None
+    """The name of its former issuer; None for a certificate of the firm's own CA."""
 
 
 # --- the way in -------------------------------------------------------------------------------

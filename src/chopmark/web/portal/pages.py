@@ -39,7 +39,7 @@ from chopmark.web.pages.views import (
     SignInPage,
 )
 from chopmark.web.portal.certificate import certificate_view
-from chopmark.web.presenters import account_label
+from chopmark.web.presenters import account_label, former_name
 from chopmark.web.session import (
     KNOWN,
     Authenticated,
@@ -213,7 +213,8 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
 
 
 def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
-    return certificate_view(certificate, _label(request, view, certificate.account), view.now)
+    issuer = former_name(services(request), certificate, lang_of(request))
+    return certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
 
 
 @get("/home")
