@@ -256,7 +256,7 @@ async def require_demo(settings: Settings, environment: Mapping[str, str]) -> No
         "secrets are set": settings.secrets_dir is not None or bool(secrets),
         "CHOPMARK_PUBLIC_URL is an https address": settings.public_url.startswith("https://"),
         "there is an HSM": settings.device is not None,
-        "another CA certifies": settings.issuer != "embedded",
+        "another CA certifies": settings.external_ca.protocol != "none",
     }
     for why, holds in told.items():
         if holds:
