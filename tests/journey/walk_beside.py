@@ -1,4 +1,4 @@
-"""The pages beside the usual way, walked like the others: the way in from a trading program, a program's key, a slip."""
+"""Pages beside the usual way, walked like the others: the way in from a trading program, a program's key, a slip."""
 
 import sqlite3
 from contextlib import closing
