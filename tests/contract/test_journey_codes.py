@@ -213,7 +213,7 @@ async def test_i15_a_number_that_two_customers_share_counts_once(world: World) -
     assert refused.code == "sends"
 
 
-async def test_a_refused_send_takes_nothing_from_the_budgets(world: World) -> None:
+async def test_a_refused_send_takes_nothing_from_the_rate_limits(world: World) -> None:
     errand = await world.to_sent(DAN)
     used = await world.rows("SELECT name, used FROM counters ORDER BY name")
     for _ in range(3):
@@ -292,6 +292,6 @@ async def test_a_revocation_has_a_code_of_its_own(world: World) -> None:
     await errand.send()
     challenge = await errand.challenge()
     assert challenge.operation.value == "revoke"
-    assert challenge.spki == world.held[ANN].holding.spki_sha256
+    assert challenge.spki == world.held[ANN].certificate.spki_sha256
     await errand.answer(await errand.code())
     assert (await errand.revoke()).state is OrderState.DONE

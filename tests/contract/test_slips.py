@@ -247,10 +247,10 @@ async def test_parallel_guesses_compare_at_most_the_budget_and_shut_the_one_lock
     assert all(isinstance(one, Refusal) for one in came)
     assert await world.count("leaves", "event = :e", e=Event.RA_SLIP_WRONG.value) == 20
     assert (await refusal(given(errand, slip))).kind is Kind.LOCKED
-    assert await world.services.ra.holds.held(CustomerId(DAN)) == {"code": "held"}
+    assert await world.services.ra.locks.held(CustomerId(DAN)) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     assert (await world.audit()).findings == ()
-    await world.services.ra.holds.release(CustomerId(DAN), "alice", "bob")
+    await world.services.ra.locks.release(CustomerId(DAN), "alice", "bob")
     assert (await given(errand, slip)).next() is Step.REVIEW
 
 
@@ -460,12 +460,12 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
 
 async def test_a_lost_certificate_is_on_hold_with_the_right_slip(world: World) -> None:
     errand = await begun(world, Reason.LOST)
-    old = world.held[DAN].holding.serial
+    old = world.held[DAN].certificate.serial
     slip = await printed(world)
     await outcome(give(errand, wrong(slip)))
-    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old)).state is CertificateState.ACTIVE
     await given(errand, slip)
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
 
 
 @pytest.mark.parametrize("operation", [Operation.ENROL, Operation.REKEY])

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
-from chopmark.web import step_views as s
-from chopmark.web import views as v
 from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
 from chopmark.web.i18n import Lang, Translator, load_catalogues
-from chopmark.web.render import Page, Pages
+from chopmark.web.pages import step_views as s
+from chopmark.web.pages import views as v
+from chopmark.web.pages.render import Page, Pages
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 ORDER = "k5x7q2m4n6p8r3s5t7v9w2y4za"
@@ -183,7 +183,8 @@ def portal(w: World) -> dict[str, Page]:
     )
     open_order = v.OpenOrder(ORDER, Operation.REKEY, NOW - timedelta(hours=2), NOW + timedelta(hours=22))
     go_on = v.Action(text("Next"), f"/orders/{ORDER}")
-    old = (certificate(CertificateState.SUPERSEDED, -300), certificate(CertificateState.REVOKED, -700))
+    brought = replace(certificate(CertificateState.REVOKED, -700), issuer="舊憑證管理中心", key_home=None)
+    old = (certificate(CertificateState.SUPERSEDED, -300), brought)
     reasons = (Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE)
     nothing = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     first = text("You have no certificate yet. Apply for one to be able to trade.")
@@ -199,7 +200,9 @@ def portal(w: World) -> dict[str, Page]:
         "overview-renew": v.OverviewPage(certificates, w.accounts, certificate(), renew, WHY_RENEW, None, others),
         "overview-nothing": v.OverviewPage(certificates, w.accounts, fine, None, nothing, None, others),
         "overview-none": v.OverviewPage(certificates, w.accounts, None, apply_now, first),
-        "overview-expired": v.OverviewPage(certificates, w.accounts, lapsed, apply_now, expired),
+        "overview-expired": v.OverviewPage(
+            certificates, w.accounts, replace(lapsed, issuer="舊憑證管理中心"), apply_now, expired
+        ),
         "overview-resume": v.OverviewPage(certificates, w.accounts, certificate(), go_on, unfinished, open_order),
         "apply-rekey": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REKEY),
         "apply-replace": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REPLACE, reasons),

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from chopmark.app.settings import Limits, Settings
 from chopmark.app.web import est_interface
-from chopmark.web.est import Est
-from chopmark.web.load import CROWD, TURNS_BETWEEN, Line, Load
+from chopmark.web.asgi.load import CROWD, TURNS_BETWEEN, Line, Load
+from chopmark.web.est.service import Est
 from tests.web.counter import Answer, Browser, World, errand
 from tests.web.test_est import TYPE, ask
 
@@ -149,7 +149,7 @@ async def test_status_has_its_own_end_and_the_portal_does_not_feel_it(world: Wor
 def est(world: World, others: int) -> Est:
     load = Load(REQUESTS, STATUS)
     load.in_progress = others
-    return Est(replace(est_interface(world.services).door, load=load))
+    return Est(replace(est_interface(world.services).services, load=load))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from chopmark.app.gateways import channels_of
 from chopmark.app.secrets import key_of, otp_keys_of, shares_of
 from chopmark.app.settings import Settings
+from chopmark.app.trading_calendar import trading_calendar
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.journal import JournalKey
 from chopmark.audit.journalfile import JournalFolder
@@ -22,12 +23,14 @@ from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.shares import Shares
 from chopmark.ra.policy import PRESETS, Policy
+from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.stepup.derive import OtpKeys
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
 from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.audit.log import AuditRepository
 from chopmark.store.repositories.installation import Installation
+from chopmark.tw.trading_days import TradingCalendar
 from chopmark.web.brand import DEMO_BRAND, Brand, load_brand
 
 Opening: TypeAlias = Callable[[Settings], Awaitable[Engine]]
@@ -56,6 +59,8 @@ class Foundation:
     settings: Settings
     brand: Brand
     policy: Policy
+    reminders: ReminderPolicy
+    calendar: TradingCalendar
     engine: Engine
     installation: Installation
     portal: str
@@ -63,7 +68,7 @@ class Foundation:
     otp_keys: OtpKeys
     audit_key: AuditKey
     sealer: Sealer
-    ledger: AuditRepository
+    audit_repository: AuditRepository
     audit_log: AuditLog
     keyring: Keyring
     clock: Clock
@@ -91,25 +96,28 @@ async def open_foundation(
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
+    calendar = trading_calendar(settings.trading_days)
     engine = await opening(settings)
-    installation, ledger = Installation(engine), AuditRepository(engine)
+    installation, audit_repository = Installation(engine), AuditRepository(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
-    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledRepository(engine), clock)
+    watch = RestoreWatch(audit_repository, heads, folder, journal_key, JournaledRepository(engine), clock)
     passphrase = Secret(settings.ca_passphrase.get_secret_value())
     return Foundation(
         settings=settings,
         brand=brand,
         policy=policy_of(settings),
+        reminders=settings.reminders.policy(channels_of(settings)),
+        calendar=calendar,
         engine=engine,
         installation=installation,
         portal=await installation.remember("portal", entropy.token(8).hex()),
         otp_keys=await otp_keys_of(settings, installation),
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
-        ledger=ledger,
-        audit_log=AuditLog(ledger, audit_key, clock),
+        audit_repository=audit_repository,
+        audit_log=AuditLog(audit_repository, audit_key, clock),
         keyring=Keyring(passphrase, settings.device, clock, shares or shares_of(settings)),
         clock=clock,
         entropy=entropy,

@@ -6,9 +6,11 @@ from chopmark.identity.people import People
 from chopmark.identity.services import IdentityServices
 from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.blocking import KeyBlocks
+from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
@@ -20,10 +22,12 @@ from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.ra.suspension import Suspension
 from chopmark.stepup.verifier import Verifier
+from chopmark.store.repositories.ra.certificate_import import CertificateImportRegistry
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.feed import FeedRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
+from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
 from chopmark.store.repositories.ra.snapshots import SnapshotRepository
@@ -35,11 +39,13 @@ from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 
 
-def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServices) -> RaServices:
-    """Return the bundle over the people of `identity`, with `ca` as what certifies."""
+def ra_services(
+    foundation: Foundation, identity: IdentityServices, ca: CaServices, former: FormerIssuers = NO_FORMER_ISSUERS
+) -> RaServices:
+    """Return the bundle over the people of `identity`, with `ca` as what certifies, and the firm's former issuers."""
     engine, audit_log, clock, entropy = foundation.engine, foundation.audit_log, foundation.clock, foundation.entropy
     settings, certifier = foundation.settings, ca.certifier
-    context = _context(foundation, identity.people)
+    context = _context(foundation, identity.people, former)
     challenges, failures, staff = ChallengeRepository(engine), FailureRepository(engine), StaffRepository(engine)
     verifier = Verifier(challenges, foundation.otp_keys, foundation.portal, audit_log, clock, entropy)
     rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
@@ -59,14 +65,23 @@ def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServic
         suspension=Suspension(context, staff, None if ca.built_in is None else ca.built_in.issuer),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
-        holds=CustomerLocks(context, failures),
+        locks=CustomerLocks(context, failures),
         customer_import=CustomerImport(SqlRegistry(engine), foundation.sealer, audit_log, clock, entropy, rules),
+        certificate_import=CertificateImport(
+            CertificateImportRegistry(engine),
+            foundation.sealer,
+            audit_log,
+            clock,
+            entropy,
+            former,
+            foundation.policy.profile,
+        ),
         idempotency=IdempotencyRepository(engine),
         feed=FeedRepository(engine),
     )
 
 
-def _context(foundation: Foundation, people: People) -> RaContext:
+def _context(foundation: Foundation, people: People, former: FormerIssuers) -> RaContext:
     engine = foundation.engine
     return RaContext(
         OrderRepository(engine),
@@ -81,4 +96,6 @@ def _context(foundation: Foundation, people: People) -> RaContext:
         SnapshotRepository(engine),
         SubmissionRepository(engine),
         foundation.journal,
+        former,
+        ImportedCertificateRepository(engine),
     )

@@ -157,11 +157,11 @@ class Play:
             raise ValueError(f"the demo's order of {person.number} is {verbs.order.state}")
         if prove:
             await journey.prove()
-        holding = await services.ra.customer_queries.holding(self._caller(person), verbs.order.serial)
-        if holding is None:
+        certificate = await services.ra.customer_queries.certificate(self._caller(person), verbs.order.serial)
+        if certificate is None:
             raise ValueError("an issued order without its certificate")
         passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
-        file = key.p12(holding.der, holding.chain, person.file, passphrase, self._rounds)
+        file = key.p12(certificate.der, certificate.chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 

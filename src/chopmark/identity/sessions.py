@@ -18,13 +18,13 @@ from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
-from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets, spare_budgets
+from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_limits, spare_limits
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Binding, Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import RateLimit, Spent
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit, Spent
+from chopmark.messaging.ports import OutboxJob
 
 IDLE = timedelta(seconds=600)
 ABSOLUTE = timedelta(minutes=30)
@@ -153,9 +153,9 @@ class SessionService:
         When others in the network have used up its limit, the spare limits are charged instead.
         """
         now = self._clock.now()
-        limits = signin_budgets(way, "" if network == UNKNOWN else network)
+        limits = signin_limits(way, "" if network == UNKNOWN else network)
         charged = await self._entries.charge(way, limits, now)
-        spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
+        spare = spare_limits(way, network, charged) if isinstance(charged, Spent) else None
         if spare is None:
             return charged, limits
         again = await self._entries.charge(way, spare, now)
@@ -166,7 +166,7 @@ class SessionService:
         session = None if replaces is None else await self.seen(replaces)
         if found is None:
             return Way(f"claim:{claim.hashed}", Entry.STRANGER)
-        if session is not None and session.customer == found.customer and session.door == "launch":
+        if session is not None and session.customer == found.customer and session.interface == "launch":
             return Way(found.customer, Entry.LAUNCH)
         recognised = self._known.recognises(known, found.customer, found.bound_at)
         return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
@@ -208,7 +208,7 @@ class SessionService:
         return await self._recognised(session, await self._records.binding(session.customer), coded=coded)
 
     async def _recognised(self, session: Session, binding: Binding, *, coded: bool) -> Secret:
-        if coded and binding.closed and session.door == "launch":
+        if coded and binding.closed and session.interface == "launch":
             await self._audit_log.write(
                 customer_stream(session.customer),
                 lambda builder: self._entries.reopen(
@@ -222,19 +222,19 @@ class SessionService:
         customer: CustomerId,
         factors: frozenset[FactorClass],
         account: AccountNumber | None,
-        door: str,
+        interface: str,
         replaces: str | None,
     ) -> Opened:
-        """Return a new session for a customer whom an interface (`door`) has authenticated; end the replaced one."""
+        """Return a new session for a customer whom an interface has authenticated; end the replaced one."""
         await self._replaced(replaces)
         now = self._clock.now()
         token = bearer(self._entropy)
         login = LoginId(new_id(self._entropy))
-        session = Session(digest(token), login, customer, factors, account, door, now, now, now + ABSOLUTE)
+        session = Session(digest(token), login, customer, factors, account, interface, now, now, now + ABSOLUTE)
         old = None if replaces is None else digest(replaces)
 
         async def attempt(builder: RecordBuilder) -> None:
-            facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
+            facts = {"door": interface, "factor": "+".join(sorted(factors)), "account": account, "login": login}
             await self._sessions.open(session, old, builder.record(Event.PORTAL_SESSION_OPENED, **facts))
 
         await self._audit_log.write(customer_stream(customer), attempt)
@@ -300,7 +300,7 @@ class SessionService:
             lambda builder: self._sessions.close(id_hash, builder.record(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
-    async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
+    async def set_password(self, row: PasswordRow, by: str, works: tuple[OutboxJob, ...] = ()) -> None:
         """Replace a customer's password verifier, and record who did it.
 
         This also ends all sessions of the customer, makes the cookies of known browsers invalid, opens all ways to sign

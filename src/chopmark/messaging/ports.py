@@ -1,10 +1,10 @@
 """What delivery needs from others: gateways that carry a message, and the rows of work waiting to be done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
@@ -33,11 +33,17 @@ class Purpose(StrEnum):
     REPLACING = "replacing"
     ORDER_STOPPED = "order_stopped"
     CERTIFICATE_STOPPED = "certificate_stopped"
+    REMINDER = "reminder"
 
     @property
     def is_code(self) -> bool:
         """Whether the message carries a one-time code."""
         return self in _CODES.values()
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether the message says that something happened."""
+        return not self.is_code and self is not Purpose.REMINDER
 
 
 _CODES: Mapping[Operation, Purpose] = {
@@ -54,13 +60,23 @@ def code_purpose(operation: Operation) -> Purpose:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a mail; `content_type` is the header's value, `name` plain ASCII."""
+
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message to one destination; a retry or another gateway gets this very value again.
 
     `message_id` is the work row's id and tells a provider that two sends are one. `at` is when the
     code or event came to be, aware UTC; after `ttl_s` seconds from it the message is worthless.
     The destination is E.164 or an e-mail address; `subject` is shown for e-mail only and holds no
-    secret; `code` is the code that `text` spells, for a gateway that must treat it apart.
+    secret; `code` is the code that `text` spells, for a gateway that must treat it apart; an `attachment` goes
+    with mail only.
     """
 
     message_id: str
@@ -74,6 +90,7 @@ class Message:
     customer: CustomerId
     challenge: ChallengeId | None = None
     code: Secret | None = None
+    attachment: Attachment | None = None
     handed_at: datetime | None = None
     """When this attempt began; None: as the message came to be."""
 
@@ -145,13 +162,21 @@ class GatewayFault(Exception):
     """
 
     def __init__(
-        self, reason: FaultReason, verdict: Verdict, *, because: FaultReason | None = None, detail: str = ""
+        self,
+        reason: FaultReason,
+        verdict: Verdict,
+        *,
+        because: FaultReason | None = None,
+        detail: str = "",
+        perhaps: bool = False,
     ) -> None:
         super().__init__(f"{reason.value}, {verdict.value}")
         self.reason = reason
         self.verdict = verdict
         self.named = because or reason
         """What goes on record: where a gateway only rests, why it does."""
+        self.perhaps = perhaps
+        """Whether the gateway may have the message although it may be handed over again (`Gateway.repeats`)."""
         self.detail = detail if detail.isascii() and detail.replace("-", "").replace("_", "").isalnum() else ""
 
     @property
@@ -194,8 +219,18 @@ class Gateway(Protocol):
         ...
 
 
-class WorkKind(StrEnum):
-    """What a row of work asks for; each is done by an idempotent function in `jobs`."""
+@runtime_checkable
+class CodesOnce(Protocol):
+    """A gateway that `repeats`, though not codes: a notice may come twice, a code's fate is on record."""
+
+    @property
+    def codes_once(self) -> bool:
+        """True."""
+        ...
+
+
+class OutboxJobKind(StrEnum):
+    """What a row of the outbox asks for; each is done by an idempotent function in `jobs`."""
 
     CODE = "code"
     NOTICE = "notice"
@@ -210,14 +245,14 @@ OTHER_VERSION = "other_version"
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One row of work: what is to be done and for whom, never a code, a destination or another secret.
+class OutboxJob:
+    """One row of the outbox: what is to be done and for whom, never a code, a destination or another secret.
 
     `attempts` counts the claims, this one included. Times are aware UTC; None as `expires_at` never expires.
     """
 
     id: str
-    kind: WorkKind
+    kind: OutboxJobKind
     customer: CustomerId | None
     order: OrderId | None
     challenge: ChallengeId | None
@@ -232,26 +267,26 @@ class Work:
 LeafT_contra = TypeVar("LeafT_contra", contravariant=True)
 
 
-class Works(Protocol[LeafT_contra]):
-    """The store's side of work. A claim is a lease: whoever lets it run out has lost the row.
+class Outbox(Protocol[LeafT_contra]):
+    """The rows of the outbox. A claim is a lease: whoever lets it run out has lost the row.
 
     `LeafT_contra` is the audit record, which this package does not know.
     """
 
     async def claim(
-        self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
-    ) -> list[Work]:
+        self, kinds: Sequence[OutboxJobKind], limit: int, holder: str, now: datetime, lease_s: int
+    ) -> list[OutboxJob]:
         """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
         ...
 
     async def done(
         self,
-        work: Work,
+        work: OutboxJob,
         holder: str,
         now: datetime,
         outcome: str,
         record: LeafT_contra | None,
-        instead: tuple[Work, ...] = (),
+        instead: tuple[OutboxJob, ...] = (),
     ) -> bool:
         """Close the row, append the record and queue what is done instead, in one transaction.
 
@@ -259,10 +294,10 @@ class Works(Protocol[LeafT_contra]):
         """
         ...
 
-    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+    async def done_all(self, works: Sequence[OutboxJob], holder: str, now: datetime, outcome: str) -> int:
         """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
         ...
 
-    async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
+    async def retry(self, work: OutboxJob, holder: str, at: datetime, reason: str) -> bool:
         """Give the row back, due again at `at`; False without the lease."""
         ...

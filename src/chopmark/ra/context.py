@@ -25,8 +25,10 @@ from chopmark.core.types import (
 )
 from chopmark.identity.people import People
 from chopmark.identity.ports import ContactRow
-from chopmark.limits.budgets import RateLimits
-from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.limits.rate_limits import RateLimits
+from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind
+from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
+from chopmark.ra.imported import ImportedCertificates, is_fingerprint
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
 from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
@@ -54,7 +56,7 @@ class RaContext:
     """What a verb works with: store, directory, rate limits, audit log, policy, clock and randomness."""
 
     orders: Orders
-    holdings: SubscriberCertificates
+    certificates: SubscriberCertificates
     people: People
     rate_limits: RateLimits
     audit_log: AuditLog
@@ -65,13 +67,18 @@ class RaContext:
     snapshots: Snapshots
     submissions: Submissions
     journal: Lines
+    former: FormerIssuers = NO_FORMER_ISSUERS
+    imported: ImportedCertificates | None = None
+    """None where nothing could be imported, as in tests of single verbs."""
 
-    async def proved(self, holding: SubscriberCertificate) -> None:
+    async def proved(self, certificate: SubscriberCertificate) -> None:
         """Write to the journal that a certificate was proved, before it counts as active; raises Refused if that fails.
 
         The line names no CA, because it is the RA that knows of the proof.
         """
-        deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
+        deed = Line(
+            Deed.PROVED, self.now(), IssuerId(""), certificate.serial, certificate.order, 0, certificate.not_after
+        )
         await self.journal.write(deed)
 
     def now(self) -> datetime:
@@ -136,7 +143,9 @@ class RaContext:
             raise Refused(refused)
         return found
 
-    async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+    async def notice(
+        self, customer: CustomerId, template: str, told: Channel | None, **facts: str
+    ) -> tuple[OutboxJob, ...]:
         """Read the customer's contacts and return the outbox row of a notice to one of them, as `notice_to` does."""
         return self.notice_to(customer, await self.people.contact_rows(customer), template, told, **facts)
 
@@ -147,7 +156,7 @@ class RaContext:
         template: str,
         told: Channel | None,
         **facts: str,
-    ) -> tuple[Work, ...]:
+    ) -> tuple[OutboxJob, ...]:
         """Return the outbox row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
 
         `told` is the channel that knows already, None for neither. A channel that has a gateway is preferred. If the
@@ -163,19 +172,19 @@ class RaContext:
         named: dict[str, str | int] = {"template": template, **facts}
         if others:
             named[OTHER_VERSION] = versions[others[0]]
-        return (self.work(WorkKind.NOTICE, customer, named, channel, versions[channel]),)
+        return (self.work(OutboxJobKind.NOTICE, customer, named, channel, versions[channel]),)
 
     def work(
         self,
-        kind: WorkKind,
+        kind: OutboxJobKind,
         customer: CustomerId | None,
         facts: Mapping[str, str | int],
         channel: Channel | None = None,
         contact_version: int | None = None,
         order: OrderId | None = None,
-    ) -> Work:
+    ) -> OutboxJob:
         """Return an outbox row that a worker may claim from now on."""
-        return Work(
+        return OutboxJob(
             id=new_id(self.entropy),
             kind=kind,
             customer=customer,
@@ -189,19 +198,37 @@ class RaContext:
             expires_at=None,
         )
 
-    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
+    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> OutboxJob:
         """Return the outbox row that makes the CA hold or release a certificate, as our own record says."""
-        return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+        return self.work(OutboxJobKind.HOLD, customer, {"serial": serial}, order=order)
 
-    def hold_old(self, order: Order) -> tuple[Work, ...]:
+    def hold_old(self, order: Order) -> tuple[OutboxJob, ...]:
         """Return the outbox row that makes the CA hold the old certificate if the order says it is lost or compromised.
 
-        It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders.
+        It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders, and
+        for an imported certificate, of which our CA knows nothing.
         """
         lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
-        if not lost or order.old_serial is None:
+        if not lost or order.old_serial is None or is_fingerprint(order.old_serial):
             return ()
         return (self.hold_work(order.old_serial, order.customer, order.id),)
+
+    def revoke_old(
+        self,
+        old: SubscriberCertificate | None,
+        reason: str,
+        customer: CustomerId,
+        order: OrderId,
+        after: timedelta = timedelta(0),
+    ) -> tuple[OutboxJob, ...]:
+        """Return the outbox row that has our CA revoke the certificate that a new one replaces, as `revoke_work` does.
+
+        Nothing for no certificate, and for an imported one: its own CA is asked by what the store notes with it
+        (`ra.imported`, `revoke_after`).
+        """
+        if old is None or old.former is not None:
+            return ()
+        return (self.revoke_work(old.serial, reason, customer, order, after),)
 
     def revoke_work(
         self,
@@ -210,7 +237,7 @@ class RaContext:
         customer: CustomerId,
         order: OrderId,
         after: timedelta = timedelta(0),
-    ) -> Work:
+    ) -> OutboxJob:
         """Return the outbox row that has the CA revoke a certificate, at once or when the time `after` has passed.
 
         The row itself becomes due after half an hour at most, because the store takes a longer wait for the mistake of
@@ -220,17 +247,17 @@ class RaContext:
         facts: dict[str, str | int] = {"serial": serial, "reason": reason}
         if after:
             facts["after"] = int((self.now() + after).timestamp() * 1000)
-        made = self.work(WorkKind.REVOKE, customer, facts, order=order)
+        made = self.work(OutboxJobKind.REVOKE, customer, facts, order=order)
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 
-def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
+def facts_of(certificate: SubscriberCertificate | None) -> CertificateFacts | None:
     """Return what policy needs to know of a certificate; None for no certificate."""
-    if holding is None:
+    if certificate is None:
         return None
-    usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
-    held = holding.state is CertificateState.HELD
-    return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
+    usable = certificate.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
+    held = certificate.state is CertificateState.HELD
+    return CertificateFacts(certificate.serial, certificate.not_before, certificate.not_after, usable, held)
 
 
 def contact_facts(contacts: Iterable[ContactRow]) -> dict[Channel, ContactFacts]:

@@ -20,8 +20,8 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
@@ -39,6 +39,12 @@ from chopmark.ra.replace import (
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.tw.account import last3
 
+_REVOKED_ELSEWHERE = Refusal(
+    Kind.CONFLICT,
+    text("This certificate was issued by another company. Please call us to have it revoked."),
+    field="serial",
+    code="former_issuer",
+)
 _NO_PROGRAMS = Refusal(
     Kind.MALFORMED,
     text("There is no certificate program here. Please choose another place for your key."),
@@ -80,7 +86,7 @@ class Enrolment:
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
         # 3. The policy allows the operation now.
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
@@ -217,7 +223,7 @@ class Enrolment:
 
     async def _end(self, order: Order, state: OrderState, event: Event, **facts: Fact) -> None:
         context = self._context
-        works: tuple[Work, ...] = ()
+        works: tuple[OutboxJob, ...] = ()
         if order.serial is not None:
             works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 
@@ -303,12 +309,14 @@ def _old(
     """
     if operation is not Operation.REVOKE:
         return None if present is None else present.serial
-    holding = next((held for held in snapshot.holdings if held.serial == serial), None)
-    if holding is None:
+    certificate = next((held for held in snapshot.certificates if held.serial == serial), None)
+    if certificate is None:
         raise Refused(
             Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")
         )
-    if holding.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+    if certificate.former is not None:
+        raise Refused(_REVOKED_ELSEWHERE)
+    if certificate.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
         raise Refused(
             Refusal(Kind.CONFLICT, text("This certificate is not valid any more."), field="serial", code="not_valid")
         )
@@ -316,4 +324,4 @@ def _old(
         raise Refused(
             Refusal(Kind.MALFORMED, text("Please say why it should be revoked."), field="reason", code="reason")
         )
-    return holding.serial
+    return certificate.serial

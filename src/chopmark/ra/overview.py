@@ -76,7 +76,7 @@ class CustomerQueries:
         """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
@@ -84,25 +84,26 @@ class CustomerQueries:
             advise(context.policy, facts_of(present), now),
             [order for order in live if order.live],
             now,
-            None if self._overlap or present is None or present.state is not CertificateState.ACTIVE else ENDS_AT_ISSUE,
+            None if self._overlap or not _ends_at_issue(present) else ENDS_AT_ISSUE,
         )
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
         """Return the caller's order as it counts now."""
         return await self._context.order(caller, order)
 
-    async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
+    async def certificates(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
-        return await self._context.holdings.all(caller.customer)
+        return await self._context.certificates.all(caller.customer)
 
     async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return those of the caller's certificates that can still be revoked, newest first."""
         now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
-        return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
+        ours = (one for one in await self.certificates(caller) if one.former is None)
+        return [one for one in ours if one.state in ends and now <= one.not_after]
 
-    async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
+    async def certificate(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for another customer's."""
-        found = await self._context.holdings.get(serial)
+        found = await self._context.certificates.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
     async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:
@@ -163,6 +164,11 @@ class CustomerQueries:
         if not numbers:
             raise Refused(NO_ACCOUNT)
         return AccountNumber(wanted) if wanted in numbers else numbers[0]
+
+
+def _ends_at_issue(present: SubscriberCertificate | None) -> bool:
+    """Tell whether a CA without overlap ends this certificate with the issuance: an active one of its own."""
+    return present is not None and present.state is CertificateState.ACTIVE and present.former is None
 
 
 ENDS_AT_ISSUE = text(

@@ -1,7 +1,7 @@
 """What the RA needs from the store: orders, certificates, credentials and stored answers; a method is a transaction."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.journal import Line
@@ -21,14 +21,19 @@ from chopmark.core.types import (
     OrderState,
     Serial,
 )
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
+from chopmark.ra.imported import Former
 from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriberCertificate:
-    """A certificate that a customer has or had; `state` is the RA's own, which may be ahead of the CA's."""
+    """A certificate that a customer has or had; `state` is the RA's own, which may be ahead of the CA's.
+
+    An imported certificate of a former issuer has `former`. Its `serial` is its fingerprint (`ra.imported`), it has no
+    order, and our CA knows nothing of it.
+    """
 
     serial: Serial
     customer: CustomerId
@@ -47,6 +52,12 @@ class SubscriberCertificate:
     ended_at: datetime | None = None
     reason: str | None = None
     superseded_by: Serial | None = None
+    former: Former | None = None
+
+    @property
+    def number(self) -> str:
+        """The serial number that stands in the certificate."""
+        return self.serial if self.former is None else self.former.serial
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +95,15 @@ class AlternativeOutcome:
     `held` is the work if a contact has stopped the order, so that its new certificate is put on hold.
     """
 
-    works: tuple[Work, ...]
+    works: tuple[OutboxJob, ...]
     record: AuditRecord
-    held: tuple[Work, ...]
+    held: tuple[OutboxJob, ...]
 
 
 class Orders(Protocol):
     """Stores orders; each transition is one statement that changes the order only if it is still in the old state."""
 
-    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
+    async def open(self, order: Order, works: tuple[OutboxJob, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`; if the customer has a live one of its profile, only return that one."""
         ...
 
@@ -114,7 +125,7 @@ class Orders(Protocol):
         bound: Bound,
         nonce: bytes | None,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Bind a key to an order, use the nonce up, and queue `works`.
@@ -160,8 +171,8 @@ class Orders(Protocol):
     async def fulfil(
         self,
         order: Order,
-        holding: SubscriberCertificate,
-        works: tuple[Work, ...],
+        certificate: SubscriberCertificate,
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,
         *,
@@ -181,19 +192,24 @@ class Orders(Protocol):
         nonce: bytes | None,
         installed: Installed,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
+        kept: timedelta = timedelta(0),
     ) -> Refusal | None:
         """Make the order's certificate active, supersede the earlier one, and use the nonce up.
 
-        `nonce` is None when a TLS connection was the proof. Refused when the order is not issued any more.
+        `nonce` is None when a TLS connection was the proof. An imported certificate that is superseded is to be revoked
+        by its own CA when the time `kept` has passed. Refused when the order is not issued any more.
         """
         ...
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> Refusal | None:
-        """Store that the new key has signed after the customer only said that it arrived, and use the nonce up."""
+        """Store that the new key has signed after the customer only said that it arrived, and use the nonce up.
+
+        An imported certificate that it superseded may be revoked by its own CA from now on.
+        """
         ...
 
     async def revoke(
@@ -203,7 +219,7 @@ class Orders(Protocol):
         limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Revoke the certificate of a revocation order that this login has approved since `fresh_since`.
@@ -212,7 +228,9 @@ class Orders(Protocol):
         """
         ...
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def end(
+        self, order: OrderId, state: str, ended: str, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
         """Move a live order to cancelled, locked, refused or expired, and revoke its certificate if that is not proved.
 
         Return False, with nothing changed, if the order got a certificate meanwhile that `works` does not revoke.
@@ -225,7 +243,7 @@ class Orders(Protocol):
         channel: Channel,
         limit: RateLimit,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and make every open code sent to it void.
@@ -302,7 +320,7 @@ class SubscriberCertificates(Protocol):
         ...
 
     async def get(self, serial: Serial) -> SubscriberCertificate | None:
-        """Return one certificate by serial."""
+        """Return one certificate by serial; an imported one by its fingerprint."""
         ...
 
 

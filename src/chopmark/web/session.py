@@ -14,7 +14,7 @@ from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
 from chopmark.ra.snapshots import Repeat
-from chopmark.web.frames import lang_of
+from chopmark.web.pages.frames import lang_of
 from chopmark.web.state import AnyRequest, services
 
 KNOWN = "known"
@@ -48,7 +48,7 @@ async def authenticated_or_none(request: AnyRequest) -> AuthenticatedRequest | N
     session = await services(request).identity.sessions.seen(token)
     if session is None:
         return None
-    caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
+    caller = Caller(session.customer, session.factors, session.interface, session.login, lang_of(request).value)
     return AuthenticatedRequest(token, session, caller)
 
 

@@ -7,8 +7,10 @@ so that the tables can be spread by customer.
 
 from chopmark.store.schema.audit import anchors, chains, heads, leaves
 from chopmark.store.schema.ca import certificates, foreign_requests, hand_revocations, issuers
+from chopmark.store.schema.certificate_import import certificate_imports, imported_certificates
 from chopmark.store.schema.columns import metadata
 from chopmark.store.schema.customer_import import bearers, former_contacts, imports
+from chopmark.store.schema.former import former_answers, former_lists, former_revocations
 from chopmark.store.schema.identity import (
     accounts,
     client_scopes,
@@ -21,17 +23,25 @@ from chopmark.store.schema.identity import (
 )
 from chopmark.store.schema.installation import installation, leases
 from chopmark.store.schema.limits import counters, entries
-from chopmark.store.schema.messaging import deliveries, inbox, work
+from chopmark.store.schema.messaging import alarms, deliveries, early_reports, inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
+from chopmark.store.schema.reminders import (
+    reminded_certificates,
+    reminder_preferences,
+    reminders,
+    unreachable_contacts,
+)
 from chopmark.store.schema.stepup import challenges, failures
 from chopmark.store.schema.va import answers, crls, service_revocations, timestamp_keys
 
 __all__ = [
     "accounts",
+    "alarms",
     "anchors",
     "answers",
     "bearers",
     "blocked_keys",
+    "certificate_imports",
     "certificates",
     "chains",
     "challenges",
@@ -43,14 +53,19 @@ __all__ = [
     "crls",
     "customers",
     "deliveries",
+    "early_reports",
     "entries",
     "failures",
     "foreign_requests",
+    "former_answers",
     "former_contacts",
+    "former_lists",
+    "former_revocations",
     "hand_revocations",
     "heads",
     "holdings",
     "idempotency",
+    "imported_certificates",
     "imports",
     "inbox",
     "installation",
@@ -62,10 +77,14 @@ __all__ = [
     "metadata",
     "orders",
     "passwords",
+    "reminded_certificates",
+    "reminder_preferences",
+    "reminders",
     "service_revocations",
     "sessions",
     "slips",
     "stops",
     "timestamp_keys",
+    "unreachable_contacts",
     "work",
 ]

@@ -7,14 +7,14 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.stops import cleared
-from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, stored_certificate
 from chopmark.store.repositories.records import append
 
 _HOLD = """
@@ -45,6 +45,10 @@ _REVOKE = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
 WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') RETURNING serial
 """
+_REVOKE_IMPORTED = """
+UPDATE imported_certificates SET state = 'revoked', ended_at = :now, reason = :reason, revoke_after = :now
+WHERE spki_sha256 = :spki AND state IN ('active', 'held') RETURNING fingerprint
+"""
 _END = """
 UPDATE orders SET state = 'refused', ended = 'key_blocked', nonce = NULL
 WHERE spki_sha256 = :spki AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked', 'issued')
@@ -63,7 +67,7 @@ class StaffRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
 
         def script() -> Script[bool]:
@@ -75,7 +79,7 @@ class StaffRepository:
 
         return await self._engine.run(script)
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def release(self, serial: Serial, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """End the hold of a certificate. False when it is not on hold, or may not be released."""
 
         def script() -> Script[bool]:
@@ -92,7 +96,7 @@ class StaffRepository:
         """Return the certificates with this key that are issued, active or on hold."""
 
         def script() -> Script[list[SubscriberCertificate]]:
-            return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
+            return [stored_certificate(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
 
         return await self._engine.read(script)
 
@@ -101,7 +105,7 @@ class StaffRepository:
         spki_sha256: str,
         reason: str,
         now: datetime,
-        works: Mapping[Serial, tuple[Work, ...]],
+        works: Mapping[Serial, tuple[OutboxJob, ...]],
         record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke its certificates, queue their works, and end the orders with this key.
@@ -115,12 +119,13 @@ class StaffRepository:
             ended = yield query(_REVOKE, spki=spki_sha256, reason=reason, now=ms(now))
             if not {row["serial"] for row in ended} <= works.keys():
                 raise _Another
+            brought = yield query(_REVOKE_IMPORTED, spki=spki_sha256, reason=reason, now=ms(now))
             orders = yield query(_END, spki=spki_sha256)
             for row in orders:
                 yield query(_KILL_CODES, id=row["id"])
             for row in ended:
                 yield from queue(works[Serial(row["serial"])])
-            changed = bool(fresh or ended or orders)
+            changed = bool(fresh or ended or brought or orders)
             if changed:
                 yield from append(record)
             return changed

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
@@ -107,12 +107,20 @@ RETURNING id
 The first code of an order with a waiting time approves nothing. It announces the order, which can be approved when the
 waiting time is over.
 """
-HOLD_LOST = """
-UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
-WHERE state = 'active' AND serial = (
+_LOST = """
   SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
-)
 """
+HOLD_LOST = (
+    f"""
+UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE state = 'active' AND serial = ({_LOST})
+""",
+    f"""
+UPDATE imported_certificates SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE state = 'active' AND fingerprint = ({_LOST})
+""",
+)
+"""A certificate of ours, and one that was imported: whichever the order names is on hold with the right code."""
 _IS_LOCKED = f"SELECT 1 AS locked WHERE {CODES_LOCKED}"
 _BEGIN_ANEW = """
 INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)
@@ -236,7 +244,7 @@ class ChallengeRepository:
         challenge: Challenge,
         acting: ActingLogin,
         limits: SendLimits,
-        work: Work,
+        work: OutboxJob,
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
@@ -292,7 +300,7 @@ class ChallengeRepository:
         now: datetime,
         record: AuditRecord,
         no: AuditRecord,
-        notices: tuple[Work, ...] = (),
+        notices: tuple[OutboxJob, ...] = (),
     ) -> Charged | Refusal:
         """Count one attempt of the challenge and one failure of the customer, before anything is compared."""
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
@@ -337,8 +345,8 @@ class ChallengeRepository:
         )
 
         def script() -> Script[Refusal | None]:
-            hold_lost = query(HOLD_LOST, order_id=challenge.order, now=ms(now))
-            follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
+            hold_lost = tuple(query(sql, order_id=challenge.order, now=ms(now)) for sql in HOLD_LOST)
+            follows = (*hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
             if (yield from write_with_record(record, consume, coded, forgiven, unpaused, *follows)) is not None:
                 yield from wake(sequel.works)
                 return None
@@ -358,7 +366,12 @@ class ChallengeRepository:
         return await self._engine.run(script)
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[OutboxJob, ...],
+        record: AuditRecord,
     ) -> bool:
         """Record that the code was wrong. Return whether this call has shut the lock; then `notices` are queued."""
 
@@ -391,7 +404,7 @@ class FailureRepository:
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Count one failure before anything is compared. A refusal is recorded with `record`."""
@@ -412,7 +425,7 @@ class FailureRepository:
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> bool:
         """Record that a counted answer was wrong. Return whether this call has shut the lock."""
@@ -436,7 +449,9 @@ class FailureRepository:
 
         return await self._engine.read(script)
 
-    async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
+    async def release(
+        self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[OutboxJob, ...]
+    ) -> int:
         """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
 
         def script() -> Script[int]:

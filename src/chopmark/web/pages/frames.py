@@ -1,0 +1,70 @@
+"""What surrounds every page: language, menu, greeting, form token."""
+
+from typing import Any, cast
+from urllib.parse import parse_qsl, quote, urlencode
+
+from litestar.enums import MediaType
+from litestar.response import Response
+from litestar.utils.scope.state import ScopeState
+
+from chopmark.core.types import Text
+from chopmark.web.brand import ServiceKey
+from chopmark.web.i18n import Lang, negotiate
+from chopmark.web.pages.render import Page
+from chopmark.web.pages.views import Frame, language_links, menu
+from chopmark.web.state import AnyRequest, services
+
+LANG_COOKIE = "lang"
+
+
+def lang_of(request: AnyRequest) -> Lang:
+    """Return the language: the query's wish, then the cookie's, then the browser's; Chinese when nobody says."""
+    query = request.query_params.get("lang")
+    return negotiate(query, request.cookies.get(LANG_COOKIE), request.headers.get("accept-language"))
+
+
+def _csrf_token(request: AnyRequest) -> str:
+    token = ScopeState.from_scope(cast("Any", request.scope)).csrf_token
+    return token if isinstance(token, str) else ""
+
+
+def local_path(path: str) -> str:
+    """Return a path as a link of this portal: `//host/…`, which browsers take for another site, has one slash here."""
+    return quote("/" + path.lstrip("/\\"), safe="/-._~!$&'()*+,;=:@")
+
+
+def frame_of(
+    request: AnyRequest,
+    *,
+    greeting: str | None = None,
+    service: ServiceKey | None = None,
+    href: str = "",
+    notice: Text | None = None,
+) -> Frame:
+    """Return the frame of a page; with a greeting it carries the menu of the signed-in customer."""
+    web, lang = services(request), lang_of(request)
+    kept = [(name, value) for name, value in parse_qsl(request.url.query) if name != "lang"]
+    path = local_path(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
+    return Frame(
+        brand=web.brand,
+        lang=lang,
+        languages=language_links(path, lang),
+        assets=request.app.state.assets,
+        csrf_token=_csrf_token(request),
+        portal_id=web.portal,
+        server_time=web.now(),
+        menu=menu(web.brand, service, href) if greeting is not None else (),
+        greeting=greeting,
+        demo=web.demo is not None,
+        notice=notice,
+    )
+
+
+def html(request: AnyRequest, page: Page, status: int = 200) -> Response[str]:
+    """Return a rendered page; a language asked for in the address is remembered."""
+    response = Response(request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML)
+    if request.query_params.get("lang") in {lang.value for lang in Lang}:
+        response.set_cookie(
+            LANG_COOKIE, page.frame.lang.value, max_age=31_536_000, samesite="lax", secure=services(request).https
+        )
+    return response

@@ -1,0 +1,290 @@
+"""What the pages of an order's steps are given, in the order of the manual; see `views` for the rest."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import ClassVar
+
+from chopmark.core.types import Channel, KeyHome, Operation, OrderState, Reason, Text, text
+from chopmark.web.pages.views import AccountChoice, Action, CertificateView, Frame
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHead:
+    """What every step page shows of its order; `accounts` fills 選擇帳號, which leaves the order open."""
+
+    order_id: str
+    operation: Operation
+    account: str
+    account_label: str
+    accounts: tuple[AccountChoice, ...]
+    step: int
+    """The number of this step, from 1; 0 hides the line of steps."""
+    steps: tuple[Text, ...]
+    can_cancel: bool = True
+
+
+STEP_KEY = text("Prepare")
+STEP_CODE = text("Verification code")
+STEP_SLIP = text("Approval slip")
+STEP_BIRTH = text("Date of birth")
+STEP_REVIEW = text("Check and confirm")
+STEP_INSTALL = text("Install")
+STEP_DONE = text("Finished")
+
+
+def steps_of(operation: Operation, *, birth_date_asked: bool, slip: bool = False) -> tuple[Text, ...]:
+    """Return the line of steps of an order, as customers see it."""
+    if operation is Operation.REVOKE:
+        return (STEP_CODE, STEP_REVIEW, STEP_DONE)
+    birth = (STEP_BIRTH,) if birth_date_asked else ()
+    return (STEP_KEY, STEP_SLIP if slip else STEP_CODE, *birth, STEP_REVIEW, STEP_INSTALL, STEP_DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class OldCertificate:
+    """The valid certificate whose key must sign the renewal; `sha256` of the DER, lower-case hex."""
+
+    serial: str
+    sha256: str
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStepPage:
+    """The key is made, or found again, in the page; a renewal is signed by the old key."""
+
+    TEMPLATE: ClassVar[str] = "order/key.html"
+    frame: Frame
+    order: OrderHead
+    key_home: KeyHome
+    old_certificate: OldCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramCredential:
+    """What the customer gives to a program; it is shown once, and lives `minutes` until its first use."""
+
+    user: str
+    password: str = field(repr=False)
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStepPage:
+    """The customer's program makes the key: what it needs for that; `address` is the EST interface's."""
+
+    TEMPLATE: ClassVar[str] = "order/program.html"
+    frame: Frame
+    order: OrderHead
+    address: str
+    renewal: bool
+    credential: ProgramCredential | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramInstallPage:
+    """The customer's program fetches the certificate and proves it."""
+
+    TEMPLATE: ClassVar[str] = "order/program_install.html"
+    frame: Frame
+    order: OrderHead
+    certificate: CertificateView
+
+
+@dataclass(frozen=True, slots=True)
+class PossessionStepPage:
+    """The order's key was bound in another login: this one shows that it holds the key, or begins again.
+
+    `by_words`: a program made the key, and shows its words. `needed`: the order does not go on without it.
+    """
+
+    TEMPLATE: ClassVar[str] = "order/possession.html"
+    frame: Frame
+    order: OrderHead
+    key_home: KeyHome
+    reason: Reason | None
+    by_words: bool = False
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelChoice:
+    """A way to receive the code: masked, with the day it was registered; `why_not` when it cannot be used."""
+
+    channel: Channel
+    masked: str
+    registered_on: date
+    eligible: bool = True
+    why_not: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelStepPage:
+    """驗證碼接收方式 and 發送驗證碼; how many seconds after the frame's server time a code may be sent."""
+
+    TEMPLATE: ClassVar[str] = "order/channel.html"
+    frame: Frame
+    order: OrderHead
+    channels: tuple[ChannelChoice, ...]
+    code_life_minutes: int = 5
+    code_digits: int = 6
+    resend_in_s: int = 0
+    both_codes: bool = False
+    """A code by each of the two contacts is asked for."""
+    delay_hours: int = 0
+    """So long after a first code the order waits for another."""
+    waits_until: datetime | None = None
+    """The first code was right: no code is sent before."""
+    password_alone_helps: bool = False
+    """No channel is open, and one would be in a login that used nothing but the password (TW-01)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeView:
+    """A sent code: what is still allowed with it; seconds are counted from the frame's server time."""
+
+    reference: str
+    channel: Channel
+    masked: str
+    remaining_s: int
+    resend_in_s: int
+    attempts_left: int
+    sends_left: int
+    digits: int = 6
+    life_s: int = 300
+    key_name: str | None = None
+    """The short name of the key that the code approves, as the message has it."""
+    undelivered: bool = False
+    """The message could not be handed over: the other way is offered first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeStepPage:
+    """OTP 憑證驗證流程: countdown, code, resend, 檢核驗證碼."""
+
+    TEMPLATE: ClassVar[str] = "order/code.html"
+    frame: Frame
+    order: OrderHead
+    challenge: ChallengeView
+
+
+@dataclass(frozen=True, slots=True)
+class SlipStepPage:
+    """The approval slip of a branch stands in for a code; `key_words` are what the branch prints it for."""
+
+    TEMPLATE: ClassVar[str] = "order/slip.html"
+    frame: Frame
+    order: OrderHead
+    key_words: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PassedStepPage:
+    """檢核成功。 立即去申請憑證"""
+
+    TEMPLATE: ClassVar[str] = "order/passed.html"
+    frame: Frame
+    order: OrderHead
+
+
+@dataclass(frozen=True, slots=True)
+class BirthDateStepPage:
+    """電子簽章憑證申請: the second check."""
+
+    TEMPLATE: ClassVar[str] = "order/birth_date.html"
+    frame: Frame
+    order: OrderHead
+    masked_id: str
+    issuer_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentView:
+    """What is consented to; `sha256` of its text is what `confirm` sends."""
+
+    version: str
+    sha256: str
+    paragraphs: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewStepPage:
+    """The last look, the consent, and the dialog 確定要送出憑證申請？"""
+
+    TEMPLATE: ClassVar[str] = "order/review.html"
+    frame: Frame
+    order: OrderHead
+    masked_name: str
+    masked_id: str
+    consent: ConsentView
+    key_home: KeyHome | None
+    issuer_name: str
+    replaces: CertificateView | None = None
+    """The certificate that ends: the old one, or the one to be revoked."""
+    reason: Reason | None = None
+    overlap: bool = True
+    """Whether the old certificate stays valid until the new one is installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStepPage:
+    """處理中: the script asks again; the page says that it may be closed."""
+
+    TEMPLATE: ClassVar[str] = "order/wait.html"
+    frame: Frame
+    order: OrderHead
+    poll_s: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class InstallStepPage:
+    """安裝憑證: into this browser, or as a .p12 file; then the new key proves itself."""
+
+    TEMPLATE: ClassVar[str] = "order/install.html"
+    frame: Frame
+    order: OrderHead
+    key_home: KeyHome
+    certificate: CertificateView
+    swapped: bool = False
+    """Whether the old certificate has ended already."""
+    kept_days: int = 7
+    """How long the old one stays when the customer only says that the file has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the customer may keep: the number, the moment, and where the notice went."""
+
+    number: str
+    completed_at: datetime
+    notice_channel: Channel | None = None
+    notice_masked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoneStepPage:
+    """安裝憑證成功; 憑證申請完成 or 憑證展延完成; for a revocation 憑證廢止完成."""
+
+    TEMPLATE: ClassVar[str] = "order/done.html"
+    frame: Frame
+    order: OrderHead
+    certificate: CertificateView
+    receipt: Receipt
+    key_home: KeyHome | None = None
+    old_ends: bool = False
+    old_ends_at: datetime | None = None
+    """The old certificate stays until then, because the customer only says that the new one has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedStepPage:
+    """The order has ended without a certificate: why, and what to do."""
+
+    TEMPLATE: ClassVar[str] = "order/ended.html"
+    frame: Frame
+    order: OrderHead
+    state: OrderState
+    why: Text
+    what_next: Text
+    retry: Action | None = None
