@@ -292,9 +292,10 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         # 3. [tx] submitted · the CA reads the order's records and issues · [tx] fulfilled (`ra.issuing`).
-        submitted = await self.issuing.submit(snapshot, consent, acting)
-        if submitted is not None:
-            issued = await self.issuing.certify(submitted)
+        sent = await self.issuing.submit(snapshot, consent, acting)
+        if sent is not None:
+            submitted, records = sent
+            issued = await self.issuing.certify(submitted, records)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))

@@ -189,7 +189,7 @@ async def launch_confirm(request: Req) -> Redirect:
     opened, wanted = await web.identity.launches.confirm(Secret(ticket), visitor, token_of(request), network)
     response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
-    await set_known(request, response, opened.session)
+    set_known(request, response, await web.identity.sessions.recognise(opened.session))
     response.set_cookie(private_cookie(request, "ticket", "", max_age=0))
     return response
 
