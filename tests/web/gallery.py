@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
+from chopmark.ra.overview import Countdown
 from chopmark.web import step_views as s
 from chopmark.web import views as v
 from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
@@ -191,12 +192,17 @@ def portal(w: World) -> dict[str, Page]:
     too_early = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     lapsed = certificate(CertificateState.EXPIRED, -1)
     expired = text("Your certificate ended on %(date)s. Apply for a new one.", date="2026-11-21")
+    soon = replace(certificate(days=5), countdown=Countdown(3, date(2026, 11, 26)))
+    last = replace(certificate(days=2), countdown=Countdown(0, date(2026, 11, 20)))
     notice = replace(w.frame(), notice=text("Nothing is registered here. Please call us to have it added."))
     fine = certificate(days=200)
     return {
         "home": v.HomePage(w.frame(), certificate()),
+        "home-soon": v.HomePage(w.frame(), soon),
         "home-none": v.HomePage(notice),
         "overview-renew": v.OverviewPage(certificates, w.accounts, certificate(), renew, WHY_RENEW, None, others),
+        "overview-soon": v.OverviewPage(certificates, w.accounts, soon, renew, WHY_RENEW, None, others),
+        "overview-last": v.OverviewPage(certificates, w.accounts, last, renew, WHY_RENEW, None, others),
         "overview-nothing": v.OverviewPage(certificates, w.accounts, fine, None, nothing, None, others),
         "overview-none": v.OverviewPage(certificates, w.accounts, None, apply_now, first),
         "overview-expired": v.OverviewPage(certificates, w.accounts, lapsed, apply_now, expired),

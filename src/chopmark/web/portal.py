@@ -1,6 +1,7 @@
 """The portal's plain pages: the way in, home, overview, apply, inquiry, revoke, details; forms need no script."""
 
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -212,7 +213,9 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
 
 
 def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -> CertificateView:
-    return certificate_view(holding, _label(request, view, holding.account), view.now)
+    shown = certificate_view(holding, _label(request, view, holding.account), view.now)
+    counts = view.present is not None and holding.serial == view.present.serial
+    return replace(shown, countdown=view.countdown) if counts else shown
 
 
 @get("/home")
