@@ -9,6 +9,7 @@ from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.expiries import Expiries
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
@@ -22,6 +23,7 @@ from chopmark.ra.suspension import Suspension
 from chopmark.stepup.verifier import Verifier
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
+from chopmark.store.repositories.ra.expiries import ExpiryRepository
 from chopmark.store.repositories.ra.feed import FeedRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
@@ -63,6 +65,7 @@ def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServic
         customer_import=CustomerImport(SqlRegistry(engine), foundation.sealer, audit_log, clock, entropy, rules),
         idempotency=IdempotencyRepository(engine),
         feed=FeedRepository(engine),
+        expiries=Expiries(ExpiryRepository(engine), foundation.calendar, foundation.policy.channels, clock),
     )
 
 

@@ -7,6 +7,7 @@ from chopmark.ra.blocking import KeyBlocks
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.expiries import Expiries
 from chopmark.ra.feed import Feed
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
@@ -44,3 +45,4 @@ class RaServices:
     customer_import: CustomerImport
     idempotency: Idempotency
     feed: Feed
+    expiries: Expiries

@@ -88,7 +88,7 @@ class TradingCalendar:
         return self.last_trading_day_before(day)
 
     def trading_days_left(self, not_after: datetime, now: datetime) -> int:
-        """Count the trading days on which a certificate is still good: the session is not over, and begins by its end."""
+        """Count the trading days that a certificate has left: their session is not over, and begins by its end."""
         first, after = local_date(now), local_date(not_after) + timedelta(days=1)
         days = (first + timedelta(days=n) for n in range((after - first).days))
         return sum(now < closes(day) and opens(day) <= not_after for day in days if self.is_trading_day(day))

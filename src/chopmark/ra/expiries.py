@@ -1,0 +1,240 @@
+"""Which certificates end when, how far their renewal has come, and who cannot trade when the exchange opens next.
+
+The command line, the back-office API and later the console read the same pages; `Tally` counts them. A page holds a
+bounded number of certificates, so that any number of customers is counted in constant memory.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from chopmark.core.clock import Clock
+from chopmark.core.types import AccountNumber, Channel, CustomerId, Serial
+from chopmark.tw.trading_days import Standing, TradingCalendar
+from chopmark.tw.zone import local_date, local_midnight
+
+
+class Funnel(StrEnum):
+    """How far the renewal of a certificate has come: the furthest of these. First use is not known here."""
+
+    QUIET = "quiet"
+    """No reminder of it was sent."""
+    REACHED = "reached"
+    """A reminder was handed over, and nothing says that it did not arrive."""
+    OPENED = "opened"
+    """The customer has an order for a new certificate."""
+    RENEWED = "renewed"
+    """A new certificate was issued; its key has not proved itself."""
+    PROVEN = "proven"
+    """A later certificate of the customer is in use."""
+
+
+class Unreached(StrEnum):
+    """Why a customer cannot be reminded: for the branches, who telephone or write."""
+
+    NO_CONTACT = "no_contact"
+    """Nothing on record that a gateway reaches and that the customer has not disputed."""
+    BOUNCED = "bounced"
+    """Every reminder failed, the last one by mail."""
+    NUMBER_DEAD = "number_dead"
+    """Every reminder failed, the last one to a mobile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What the store says of one certificate: the rows that were found, nothing decided."""
+
+    serial: Serial
+    customer: CustomerId
+    account: AccountNumber
+    not_after: datetime
+    in_use: bool
+    """Whether it is the customer's active certificate; otherwise it was superseded."""
+    later_until: datetime | None
+    """Until when the customer's other active certificate is valid."""
+    renewed: bool
+    """Whether a new certificate waits for its proof; of a superseded one: the one that superseded it."""
+    opened: bool
+    contacts: int
+    sent: int
+    failed: int
+    unknown: int
+    last_failed: Channel | None
+    reminded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """After which certificate the next page begins: the order is by end, then by serial."""
+
+    not_after: datetime
+    serial: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """A page as the store gives it; `following` is None at the end."""
+
+    rows: tuple[Ending, ...]
+    following: Cursor | None
+
+
+class ExpiryPages(Protocol):
+    """Reads the certificates by their end."""
+
+    async def after(self, cursor: Cursor, until: datetime, channels: Collection[Channel], most: int) -> Endings:
+        """Return certificates that end later than the cursor and before `until`, at most `most`, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """One certificate that ends, judged at one moment."""
+
+    serial: Serial
+    customer: CustomerId
+    account: AccountNumber
+    not_after: datetime
+    last_trading_day: date
+    trading_days_left: int
+    funnel: Funnel
+    unreached: Unreached | None
+    reminders: int
+    reminded_at: datetime | None
+    cannot_trade: bool
+    """No certificate of the customer is in use when the exchange opens next."""
+
+    @property
+    def unnoticed(self) -> bool:
+        """Whether the customer cannot trade and nothing shows that he knows: no reminder arrived, no order is open."""
+        return self.cannot_trade and self.funnel is Funnel.QUIET
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when to when the certificates end that are looked at; and the moment of the look."""
+
+    now: datetime
+    since: datetime
+    until: datetime
+    next_session: datetime
+    standing: Standing
+    """How sure the calendar is of the next session's year."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryPage:
+    """A page as interfaces show it."""
+
+    rows: tuple[Expiry, ...]
+    following: Cursor | None
+
+
+MOST_DAYS = 400
+MOST_ROWS = 1000
+
+
+class Expiries:
+    """The one read behind `chopmark expiries` and `GET /backoffice/v1/expiries`; it changes nothing."""
+
+    def __init__(
+        self, pages: ExpiryPages, calendar: TradingCalendar, channels: Collection[Channel], clock: Clock
+    ) -> None:
+        self._pages = pages
+        self._calendar = calendar
+        self._channels = tuple(channels)
+        self._clock = clock
+
+    def window(self, days: int, since: int) -> Window:
+        """Return the window from `since` days ago to the end of the day `days` from today, in Taiwan's days.
+
+        It reaches at least to the next session, so that whoever cannot trade then is always in it.
+        """
+        now = self._clock.now()
+        opens, today = self._calendar.next_session(now), local_date(now)
+        until = local_midnight(today + timedelta(days=min(max(0, days), MOST_DAYS) + 1))
+        begin = local_midnight(today - timedelta(days=min(max(0, since), MOST_DAYS)))
+        return Window(now, begin, max(until, opens), opens, self._calendar.standing(local_date(opens)))
+
+    async def page(self, window: Window, cursor: Cursor | None = None, most: int = MOST_ROWS) -> ExpiryPage:
+        """Return the next certificates of the window, at most `most`; a page may be empty and not the last."""
+        begin = cursor or Cursor(window.since)
+        found = await self._pages.after(begin, window.until, self._channels, min(max(1, most), MOST_ROWS))
+        judged = (judge(row, window, self._calendar) for row in found.rows)
+        return ExpiryPage(tuple(row for row in judged if row is not None), found.following)
+
+    async def all(self, window: Window) -> AsyncIterator[Expiry]:
+        """Yield every certificate of the window, a page in memory at a time."""
+        cursor: Cursor | None = None
+        while True:
+            page = await self.page(window, cursor)
+            for row in page.rows:
+                yield row
+            cursor = page.following
+            if cursor is None:
+                return
+
+
+def judge(row: Ending, window: Window, calendar: TradingCalendar) -> Expiry | None:
+    """Return what a certificate's rows mean; None for one whose end matters to nobody.
+
+    That is a superseded certificate whose successor is neither in use nor waits for its proof: the successor was
+    revoked, so the customer has no certificate, but none that expires.
+    """
+    funnel = _funnel(row)
+    if not row.in_use and funnel not in {Funnel.PROVEN, Funnel.RENEWED}:
+        return None
+    in_use_until = max((end for end in (row.not_after if row.in_use else None, row.later_until) if end), default=None)
+    return Expiry(
+        row.serial,
+        row.customer,
+        row.account,
+        row.not_after,
+        calendar.last_trading_day_within(row.not_after),
+        calendar.trading_days_left(row.not_after, window.now) if row.in_use else 0,
+        funnel,
+        _unreached(row) if funnel in {Funnel.QUIET, Funnel.REACHED} else None,
+        row.sent,
+        row.reminded_at,
+        cannot_trade=in_use_until is None or in_use_until < window.next_session,
+    )
+
+
+def _funnel(row: Ending) -> Funnel:
+    if row.later_until is not None and row.later_until > row.not_after:
+        return Funnel.PROVEN
+    if row.renewed:
+        return Funnel.RENEWED
+    if row.opened:
+        return Funnel.OPENED
+    return Funnel.REACHED if row.sent else Funnel.QUIET
+
+
+def _unreached(row: Ending) -> Unreached | None:
+    if row.contacts == 0:
+        return Unreached.NO_CONTACT
+    if row.failed and not row.sent and not row.unknown:
+        return Unreached.BOUNCED if row.last_failed is Channel.EMAIL else Unreached.NUMBER_DEAD
+    return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts certificates by the day on which they end, and customers who cannot trade; small whatever it counts."""
+
+    days: dict[date, Counter[str]] = field(default_factory=dict)
+    cannot_trade: int = 0
+    unnoticed: int = 0
+    unreachable: int = 0
+
+    def add(self, row: Expiry) -> None:
+        """Count one certificate."""
+        day = self.days.setdefault(local_date(row.not_after), Counter())
+        day[row.funnel.value] += 1
+        day["unreachable"] += row.unreached is not None
+        self.unreachable += row.unreached is not None
+        self.cannot_trade += row.cannot_trade
+        self.unnoticed += row.unnoticed

@@ -1,0 +1,12 @@
+"""Certificates are read by the moment at which they end."""
+
+from alembic import op
+
+revision = "0025"
+down_revision = "0019"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index("holdings_by_end", "holdings", ["not_after", "serial"], if_not_exists=True)
