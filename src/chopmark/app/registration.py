@@ -10,6 +10,7 @@ from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
 from chopmark.ra.expiries import Expiries
+from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
@@ -26,6 +27,7 @@ from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.expiries import ExpiryRepository
 from chopmark.store.repositories.ra.feed import FeedRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
+from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 from chopmark.store.repositories.ra.orders import OrderRepository
 from chopmark.store.repositories.ra.slips import SlipRepository
 from chopmark.store.repositories.ra.snapshots import SnapshotRepository
@@ -37,11 +39,13 @@ from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 
 
-def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServices) -> RaServices:
-    """Return the bundle over the people of `identity`, with `ca` as what certifies."""
+def ra_services(
+    foundation: Foundation, identity: IdentityServices, ca: CaServices, former: FormerIssuers = NO_FORMER_ISSUERS
+) -> RaServices:
+    """Return the bundle over the people of `identity`, with `ca` as what certifies, and the firm's former issuers."""
     engine, audit_log, clock, entropy = foundation.engine, foundation.audit_log, foundation.clock, foundation.entropy
     settings, certifier = foundation.settings, ca.certifier
-    context = _context(foundation, identity.people)
+    context = _context(foundation, identity.people, former)
     challenges, failures, staff = ChallengeRepository(engine), FailureRepository(engine), StaffRepository(engine)
     verifier = Verifier(challenges, foundation.otp_keys, foundation.portal, audit_log, clock, entropy)
     rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
@@ -69,7 +73,7 @@ def ra_services(foundation: Foundation, identity: IdentityServices, ca: CaServic
     )
 
 
-def _context(foundation: Foundation, people: People) -> RaContext:
+def _context(foundation: Foundation, people: People, former: FormerIssuers) -> RaContext:
     engine = foundation.engine
     return RaContext(
         OrderRepository(engine),
@@ -84,4 +88,6 @@ def _context(foundation: Foundation, people: People) -> RaContext:
         SnapshotRepository(engine),
         SubmissionRepository(engine),
         foundation.journal,
+        former,
+        ImportedCertificateRepository(engine),
     )

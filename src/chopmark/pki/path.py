@@ -57,6 +57,18 @@ def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return True
 
 
+def issued_by_any(certificate_der: bytes, issuers: Sequence[bytes]) -> bool:
+    """Tell whether one of these certificates names itself in a certificate and has signed it; never raises for bytes.
+
+    Both are needed: a name alone says nothing. Whether an issuer may issue is for whoever chose it to know.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        return any(_issued_by(certificate, x509.load_der_x509_certificate(issuer)) for issuer in issuers)
+    except (ValueError, x509.InvalidVersion):
+        return False
+
+
 def _may_issue(certificate: x509.Certificate, intermediates_below: int) -> bool:
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value

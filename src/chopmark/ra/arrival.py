@@ -19,7 +19,7 @@ async def arrived(context: RaContext, caller: Caller, snapshot: OrderSnapshot, n
     """
     order = snapshot.order
     old = next((held for held in snapshot.holdings if held.superseded_by == order.serial), None)
-    works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
+    works = context.revoke_old(old, "superseded", order.customer, order.id)
 
     # [tx] The order, its record, and the outbox row of the revocation.
     async def attempt(builder: RecordBuilder) -> Refusal | None:
@@ -30,7 +30,7 @@ async def arrived(context: RaContext, caller: Caller, snapshot: OrderSnapshot, n
             installed=Installed.OPENED,
             door=caller.interface,
         )
-        return await context.orders.arrive(order, nonce, works, record)
+        return await context.orders.arrive(order, nonce, context.now(), works, record)
 
     refused = await context.audit_log.write(order_stream(order.id), attempt)
     if refused is not None:

@@ -26,6 +26,8 @@ from chopmark.core.types import (
 from chopmark.identity.people import Contact, People
 from chopmark.limits.budgets import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
+from chopmark.ra.imported import ImportedCertificates, is_fingerprint
 from chopmark.ra.model import Order, Step
 from chopmark.ra.policy import CertificateFacts, ContactFacts, Policy
 from chopmark.ra.ports import Lines, Orders, Submissions, SubscriberCertificate, SubscriberCertificates
@@ -64,6 +66,9 @@ class RaContext:
     snapshots: Snapshots
     submissions: Submissions
     journal: Lines
+    former: FormerIssuers = NO_FORMER_ISSUERS
+    imported: ImportedCertificates | None = None
+    """None where nothing could be imported, as in tests of single verbs."""
 
     async def proved(self, holding: SubscriberCertificate) -> None:
         """Write to the journal that a certificate was proved, before it counts as active; raises Refused if that fails.
@@ -194,12 +199,30 @@ class RaContext:
     def hold_old(self, order: Order) -> tuple[Work, ...]:
         """Return the outbox row that makes the CA hold the old certificate if the order says it is lost or compromised.
 
-        It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders.
+        It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders, and
+        for an imported certificate, of which our CA knows nothing.
         """
         lost = order.operation is Operation.REPLACE and order.reason in {Reason.LOST, Reason.COMPROMISED}
-        if not lost or order.old_serial is None:
+        if not lost or order.old_serial is None or is_fingerprint(order.old_serial):
             return ()
         return (self.hold_work(order.old_serial, order.customer, order.id),)
+
+    def revoke_old(
+        self,
+        old: SubscriberCertificate | None,
+        reason: str,
+        customer: CustomerId,
+        order: OrderId,
+        after: timedelta = timedelta(0),
+    ) -> tuple[Work, ...]:
+        """Return the outbox row that has our CA revoke the certificate that a new one replaces, as `revoke_work` does.
+
+        Nothing for no certificate, and for an imported one: its own CA is asked by what the store notes with it
+        (`ra.imported`, `revoke_after`).
+        """
+        if old is None or old.former is not None:
+            return ()
+        return (self.revoke_work(old.serial, reason, customer, order, after),)
 
     def revoke_work(
         self,

@@ -39,6 +39,12 @@ from chopmark.ra.replace import (
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.tw.account import last3
 
+_REVOKED_ELSEWHERE = Refusal(
+    Kind.CONFLICT,
+    text("This certificate was issued by another company. Please call us to have it revoked."),
+    field="serial",
+    code="former_issuer",
+)
 _NO_PROGRAMS = Refusal(
     Kind.MALFORMED,
     text("There is no certificate program here. Please choose another place for your key."),
@@ -308,6 +314,8 @@ def _old(
         raise Refused(
             Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")
         )
+    if holding.former is not None:
+        raise Refused(_REVOKED_ELSEWHERE)
     if holding.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
         raise Refused(
             Refusal(Kind.CONFLICT, text("This certificate is not valid any more."), field="serial", code="not_valid")

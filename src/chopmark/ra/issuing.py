@@ -18,6 +18,7 @@ from chopmark.identity.ports import CustomerRow
 from chopmark.messaging.ports import Work
 from chopmark.pki import csr
 from chopmark.ra.context import RaContext
+from chopmark.ra.imported import is_fingerprint
 from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.ra.snapshots import OrderSnapshot, present_of
@@ -106,7 +107,7 @@ class Issuing:
         spki = request.spki_der if isinstance(request, csr.Request) and named else b""
         subject = {**self.named(order, snapshot.customer), "customer": order.customer, "account": order.account}
         old = snapshot.holding(order.old_serial) if order.operation is Operation.REKEY else None
-        replaces = None if old is None else old.der
+        replaces = None if old is None or old.former is not None else old.der
         return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 
     def named(self, order: Order, customer: CustomerRow | None) -> Mapping[str, str]:
@@ -149,6 +150,8 @@ class Issuing:
     def _block_old(self, order: Order) -> tuple[Work, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
             return ()
+        if is_fingerprint(order.old_serial):
+            return ()  # not our CA's; it is superseded when the new one is proved
         reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
         return (self._context.revoke_work(order.old_serial, reason, order.customer, order.id),)
 
@@ -159,7 +162,7 @@ class Issuing:
         old = present_of(tuple(await self._context.holdings.all(order.customer)), self._context.policy.profile)
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
-        return (self._context.revoke_work(old.serial, "superseded", order.customer, order.id),)
+        return self._context.revoke_old(old, "superseded", order.customer, order.id)
 
     async def _refuse(self, order: Order, refusal: Refusal) -> None:
         context = self._context

@@ -97,7 +97,7 @@ class CustomerQueries:
             [order for order in live if order.live],
             now,
             None if present is None else countdown(self._calendar, present, now),
-            None if self._overlap or present is None or present.state is not CertificateState.ACTIVE else ENDS_AT_ISSUE,
+            None if self._overlap or not _ends_at_issue(present) else ENDS_AT_ISSUE,
         )
 
     async def order(self, caller: Caller, order: OrderId) -> Order:
@@ -111,7 +111,8 @@ class CustomerQueries:
     async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return those of the caller's certificates that can still be revoked, newest first."""
         now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
-        return [one for one in await self.holdings(caller) if one.state in ends and now <= one.not_after]
+        ours = (one for one in await self.holdings(caller) if one.former is None)
+        return [one for one in ours if one.state in ends and now <= one.not_after]
 
     async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for another customer's."""
@@ -185,6 +186,11 @@ def countdown(calendar: TradingCalendar, holding: SubscriberCertificate, now: da
     if holding.state is not CertificateState.ACTIVE or now > holding.not_after or not known:
         return None
     return Countdown(calendar.trading_days_left(holding.not_after, now), last)
+
+
+def _ends_at_issue(present: SubscriberCertificate | None) -> bool:
+    """Tell whether a CA without overlap ends this certificate with the issuance: an active one of its own."""
+    return present is not None and present.state is CertificateState.ACTIVE and present.former is None
 
 
 ENDS_AT_ISSUE = text(

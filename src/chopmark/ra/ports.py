@@ -1,7 +1,7 @@
 """What the RA needs from the store: orders, certificates, credentials and stored answers; a method is a transaction."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.journal import Line
@@ -23,12 +23,17 @@ from chopmark.core.types import (
 )
 from chopmark.limits.budgets import RateLimit
 from chopmark.messaging.ports import Work
+from chopmark.ra.imported import Former
 from chopmark.ra.model import Order
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriberCertificate:
-    """A certificate that a customer has or had; `state` is the RA's own, which may be ahead of the CA's."""
+    """A certificate that a customer has or had; `state` is the RA's own, which may be ahead of the CA's.
+
+    An imported certificate of a former issuer has `former`. Its `serial` is its fingerprint (`ra.imported`), it has no
+    order, and our CA knows nothing of it.
+    """
 
     serial: Serial
     customer: CustomerId
@@ -47,6 +52,7 @@ class SubscriberCertificate:
     ended_at: datetime | None = None
     reason: str | None = None
     superseded_by: Serial | None = None
+    former: Former | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +188,22 @@ class Orders(Protocol):
         now: datetime,
         works: tuple[Work, ...],
         record: AuditRecord,
+        kept: timedelta = timedelta(0),
     ) -> Refusal | None:
         """Make the order's certificate active, supersede the earlier one, and use the nonce up.
 
-        `nonce` is None when a TLS connection was the proof. Refused when the order is not issued any more.
+        `nonce` is None when a TLS connection was the proof. An imported certificate that is superseded is to be revoked
+        by its own CA when the time `kept` has passed. Refused when the order is not issued any more.
         """
         ...
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], record: AuditRecord
     ) -> Refusal | None:
-        """Store that the new key has signed after the customer only said that it arrived, and use the nonce up."""
+        """Store that the new key has signed after the customer only said that it arrived, and use the nonce up.
+
+        An imported certificate that it superseded may be revoked by its own CA from now on.
+        """
         ...
 
     async def revoke(
@@ -301,7 +312,7 @@ class SubscriberCertificates(Protocol):
         ...
 
     async def get(self, serial: Serial) -> SubscriberCertificate | None:
-        """Return one certificate by serial."""
+        """Return one certificate by serial; an imported one by its fingerprint."""
         ...
 
 

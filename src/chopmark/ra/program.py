@@ -5,6 +5,7 @@ customer at the portal, and all steps go through the same verbs as the portal's,
 certificate only for a key that the customer has approved.
 """
 
+import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream, system_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
-from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, text
+from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, Serial, text
 from chopmark.identity.sessions import bearer, digest
 from chopmark.limits.budgets import RateLimit
 from chopmark.pki import csr
@@ -139,7 +140,7 @@ class ProgramEnrolment:
         Safe to repeat (I2). The customer has to begin the renewal at the portal with the password (TW-16); otherwise
         Refused is raised. A new certificate is proved by a request for its own key over a connection that it opened.
         """
-        # 1. The certificate is one of ours, to the byte.
+        # 1. The certificate is one of ours, or one that was imported, to the byte.
         holding = await self._known(shown)
         own = _key_of(csr_der) == holding.spki_sha256
         # 2. A new certificate that asks for its own key has proved that it works.
@@ -151,7 +152,7 @@ class ProgramEnrolment:
             raise Refused(refused)
         # 4. The customer has begun the renewal at the portal.
         order = await self._renewal_of(holding)
-        if order is None and own:
+        if order is None and own and holding.former is None:
             return await self._progress(await self._order(holding))
         if order is None:
             raise Refused(_BEGIN_AT_THE_PORTAL)
@@ -167,10 +168,12 @@ class ProgramEnrolment:
             serial = serial_of(shown.certificate)
         except ValueError as error:
             raise Refused(_NOT_OURS) from error
-        holding = await self._context.holdings.get(serial)
-        if holding is None or holding.der != shown.certificate:
-            raise Refused(_NOT_OURS)
-        return holding
+        # A serial number of ours first; then the fingerprint of one that was imported.
+        for name in (serial, Serial(hashlib.sha256(shown.certificate).hexdigest())):
+            holding = await self._context.holdings.get(name)
+            if holding is not None and holding.der == shown.certificate:
+                return holding
+        raise Refused(_NOT_OURS)
 
     async def _proved(self, holding: SubscriberCertificate, shown: PresentedCertificate) -> Progress:
         order = await self._order(holding)

@@ -229,7 +229,7 @@ class Reentry:
             ),
             None,
         )
-        works = () if old is None else (context.revoke_work(old.serial, "superseded", order.customer, order.id),)
+        works = context.revoke_old(old, "superseded", order.customer, order.id)
 
         async def attempt(builder: RecordBuilder) -> object:
             record = builder.record(

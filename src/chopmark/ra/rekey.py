@@ -28,6 +28,7 @@ from chopmark.pki import csr
 from chopmark.ra.arrival import arrived
 from chopmark.ra.consent import Consent, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.former_renewal import require_good_there
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.key_proof import (
     OTHER_CERTIFICATE,
@@ -101,8 +102,10 @@ class Rekey:
             return snapshot
         if not order.key_is_mine:
             raise Refused(HAS_A_KEY)
-        # 2. In a renewal the old key has signed order, nonce and new key, or has opened the TLS connection.
+        # 2. In a renewal the old key has signed order, nonce and new key, or has opened the TLS connection. A
+        #    certificate of a former issuer is also verified under its issuer's, which is asked for its status.
         old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
+        await require_good_there(context, order, old)
         # 3. The policy still allows the operation: a day may have passed since the order was opened.
         present = present_of(snapshot.holdings, context.policy.profile)
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
@@ -269,6 +272,8 @@ class Rekey:
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
+        if order.operation is Operation.REKEY:
+            await require_good_there(context, order, snapshot.holding(order.old_serial))
         keyless = without_old_key(order.operation, had_one=present is not None)
         if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
@@ -367,9 +372,9 @@ class Rekey:
             account_last3=last3(order.account),
         )
         old = present_of(snapshot.holdings, context.policy.profile)
+        kept = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
-            after = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
-            works += (context.revoke_work(old.serial, "superseded", order.customer, order.id, after),)
+            works += context.revoke_old(old, "superseded", order.customer, order.id, kept)
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             superseded = None if old is None else old.serial
@@ -380,7 +385,7 @@ class Rekey:
                 installed=installed,
                 door=caller.interface,
             )
-            return await context.orders.activate(order, nonce, installed, now, works, record)
+            return await context.orders.activate(order, nonce, installed, now, works, record, kept)
 
         # 2. Write the journal's line outside the database, so that a restore remembers the proof.
         await context.proved(holding)

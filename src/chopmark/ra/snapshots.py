@@ -145,7 +145,12 @@ class Snapshots(Protocol):
 
 
 def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
-    """Return the certificate that decides what the customer may do: the active or held one, else the newest proved."""
+    """Return the certificate that decides what the customer may do: the active or held one, else the newest proved.
+
+    One that was imported counts only as long as no certificate of ours is active or on hold; of several imported ones
+    the one that ends last.
+    """
     held = [h for h in holdings if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
-    return next(iter(active or held), None)
+    ours = [h for h in active if h.former is None]
+    return next(iter(ours or sorted(active, key=lambda h: h.not_after, reverse=True) or held), None)

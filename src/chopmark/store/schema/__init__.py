@@ -7,6 +7,7 @@ so that the tables can be spread by customer.
 
 from chopmark.store.schema.audit import anchors, chains, heads, leaves
 from chopmark.store.schema.ca import certificates, foreign_requests, hand_revocations, issuers
+from chopmark.store.schema.certificate_import import certificate_imports, imported_certificates
 from chopmark.store.schema.columns import metadata
 from chopmark.store.schema.customer_import import bearers, former_contacts, imports
 from chopmark.store.schema.identity import (
@@ -32,6 +33,7 @@ __all__ = [
     "answers",
     "bearers",
     "blocked_keys",
+    "certificate_imports",
     "certificates",
     "chains",
     "challenges",
@@ -51,6 +53,7 @@ __all__ = [
     "heads",
     "holdings",
     "idempotency",
+    "imported_certificates",
     "imports",
     "inbox",
     "installation",

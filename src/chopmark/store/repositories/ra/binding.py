@@ -26,12 +26,18 @@ WHERE NOT EXISTS (SELECT 1 FROM blocked_keys WHERE spki_sha256 = :spki)
 ON CONFLICT (spki_sha256) DO UPDATE SET customer = keys.customer
 WHERE keys.customer = :customer AND keys.blocked IS NULL RETURNING spki_sha256
 """
-_UNUSED_KEY = "SELECT 1 AS unused WHERE NOT EXISTS (SELECT 1 FROM holdings WHERE spki_sha256 = :spki)"
+_UNUSED_KEY = """
+SELECT 1 AS unused WHERE NOT EXISTS (SELECT 1 FROM holdings WHERE spki_sha256 = :spki)
+  AND NOT EXISTS (SELECT 1 FROM imported_certificates WHERE spki_sha256 = :spki)
+"""
 _KEY = """
 SELECT customer, blocked FROM keys WHERE spki_sha256 = :spki
 UNION ALL SELECT '', reason FROM blocked_keys WHERE spki_sha256 = :spki
 """
-_USED_KEY = "SELECT serial FROM holdings WHERE spki_sha256 = :spki LIMIT 1"
+_USED_KEY = """
+SELECT serial FROM holdings WHERE spki_sha256 = :spki
+UNION ALL SELECT serial FROM imported_certificates WHERE spki_sha256 = :spki
+"""
 _BIND = """
 UPDATE orders SET state = 'bound', spki_sha256 = :spki, csr = :csr, proof = :proof, bound_at = :now, challenge = NULL,
   coded_at = NULL, checked_at = NULL, code_channel = NULL, approved_login = NULL, proved_login = NULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from chopmark.audit.record import AuditRecord
@@ -14,10 +14,20 @@ from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms
 from chopmark.store.engine.script import Query, Script, Value, guard, in_turn, query
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
+from chopmark.store.repositories.ra.imported_certificates import COUNTS
 from chopmark.store.repositories.ra.order_rows import BYTES, ORDER
 from chopmark.store.repositories.ra.revoking import MOVED_ON
 from chopmark.store.repositories.ra.stops import hold_new
-from chopmark.store.repositories.ra.successors import block_old_key, key_free, refuse, renewed, still_active, why_not
+from chopmark.store.repositories.ra.successors import (
+    block_old_key,
+    imported_still_active,
+    key_free,
+    refuse,
+    renewed,
+    renewed_imported,
+    still_active,
+    why_not,
+)
 from chopmark.store.repositories.records import append, write_with_record
 
 _FULFILLED = """
@@ -39,6 +49,18 @@ _SUPERSEDE_RENEWED = """
 UPDATE holdings SET state = 'superseded', ended_at = COALESCE(ended_at, :now), reason = 'superseded',
   superseded_by = :serial
 WHERE serial = :old AND (state = 'active' OR (state = 'superseded' AND superseded_by = :serial)) RETURNING serial
+"""
+_SUPERSEDE_IMPORTED = f"""
+UPDATE imported_certificates AS i SET state = 'superseded', ended_at = :now, reason = 'superseded',
+  superseded_by = :serial, revoke_after = :revoke_after
+WHERE i.customer = :customer AND i.profile = :profile AND i.state IN ('active', 'held') AND i.fingerprint <> :old
+  AND {COUNTS}
+RETURNING i.fingerprint
+"""
+_SUPERSEDE_RENEWED_IMPORTED = """
+UPDATE imported_certificates SET state = 'superseded', ended_at = :now, reason = 'superseded',
+  superseded_by = :serial, revoke_after = :revoke_after
+WHERE fingerprint = :old AND state = 'active' RETURNING fingerprint
 """
 _RAISE = """
 UPDATE holdings SET state = 'active', activated_at = :now WHERE serial = :serial AND state = 'issued' RETURNING serial
@@ -75,7 +97,7 @@ def fulfilled(
         return guard(sql, id=order.id, serial=holding.serial, now=at)
 
     # 1. As a rule nothing has come between: one bundle.
-    old = _supersede(order, holding.serial, at) if swap else still_active(order)
+    old = (*_supersede(order, holding.serial, at), *imported_still_active(order)) if swap else still_active(order)
     changes = (*old, key_free(holding.spki_sha256), fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
     if (yield from write_with_record(record, *changes)) is not None:
         yield from wake(works)
@@ -123,12 +145,14 @@ def activated(
     now: datetime,
     works: tuple[Work, ...],
     record: AuditRecord,
+    kept: timedelta,
 ) -> Script[Refusal | None]:
     """Make the order's certificate the active one, supersede the earlier ones, and use up the nonce. Works once."""
     new: dict[str, Value] = {"serial": order.serial, "now": ms(now)}
     activate = guard(_ACTIVATE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce, installed=installed.value, **new)
     free = key_free(order.spki_sha256 or "")
-    supersede = _supersede(order, order.serial or Serial(""), ms(now))
+    serial = order.serial or Serial("")
+    supersede = (*_supersede(order, serial, ms(now)), *_supersede_imported(order, serial, now, kept))
     if (yield from write_with_record(record, activate, free, *supersede, guard(_RAISE, **new), *queued(works))) is None:
         found = yield query(ORDER, id=order.id)
         return None if found and found[0]["state"] == "active" else MOVED_ON
@@ -145,3 +169,14 @@ def _supersede(order: Order, serial: Serial, now: int) -> tuple[Query, ...]:
     old = renewed(order)
     others = query(_SUPERSEDE, customer=order.customer, profile=order.profile, old=old or "", **new)
     return (others,) if old is None else (others, guard(_SUPERSEDE_RENEWED, old=old, **new))
+
+
+def _supersede_imported(order: Order, serial: Serial, now: datetime, kept: timedelta) -> tuple[Query, ...]:
+    """Return the statements by which a proved certificate supersedes imported ones; a renewed one must be active.
+
+    What they store is also what their own CA is to be asked: to revoke them when the time `kept` has passed.
+    """
+    old = renewed_imported(order)
+    new: dict[str, Value] = {"serial": serial, "now": ms(now), "revoke_after": ms(now + kept), "old": old or ""}
+    others = query(_SUPERSEDE_IMPORTED, customer=order.customer, profile=order.profile, **new)
+    return (others,) if old is None else (others, guard(_SUPERSEDE_RENEWED_IMPORTED, **new))

@@ -5,7 +5,7 @@ Each transition is one UPDATE on the condition that the order is in the state be
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from chopmark.audit.record import AuditRecord
@@ -255,9 +255,11 @@ class OrderRepository:
         now: datetime,
         works: tuple[Work, ...],
         record: AuditRecord,
+        kept: timedelta = timedelta(0),
     ) -> Refusal | None:
         """As `fulfilment.activated`."""
-        return await self._engine.run(activated, self._engine.dialect, order, nonce, installed, now, works, record)
+        dialect = self._engine.dialect
+        return await self._engine.run(activated, dialect, order, nonce, installed, now, works, record, kept)
 
     async def revoke(
         self,
@@ -304,10 +306,10 @@ class OrderRepository:
             return False
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], record: AuditRecord
     ) -> Refusal | None:
         """Note that a certificate which was only said to be there has been opened; as `arrivals.arrived`."""
-        return await self._engine.run(arrived, self._engine.dialect, order, nonce, works, record)
+        return await self._engine.run(arrived, self._engine.dialect, order, nonce, now, works, record)
 
     async def dispute(
         self,

@@ -145,8 +145,8 @@ class SlipRepository:
         """
         use = guard(_USE, id=slip.id, words=key_words(order.spki_sha256 or ""), **_of(order, now))
         coded = guard(_CODED, slip=slip.id, **by(acting), **_of(order, now))
-        hold_lost = query(HOLD_LOST, order_id=order.id, now=ms(now))
-        follows: tuple[Query, ...] = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
+        hold_lost = tuple(query(sql, order_id=order.id, now=ms(now)) for sql in HOLD_LOST)
+        follows: tuple[Query, ...] = (*hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
 
         def script() -> Script[Refusal | None]:
             if (yield from write_with_record(record, use, coded, forgive(order.customer, CODE), *follows)) is not None:

@@ -26,7 +26,7 @@ from chopmark.store.repositories.identity.customers import (
 )
 from chopmark.store.repositories.ra.idempotency import taken_in
 from chopmark.store.repositories.ra.order_rows import LIVE_ORDERS, ORDER, order_of
-from chopmark.store.repositories.ra.subscriber_certificates import HOLDINGS, holding_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDINGS, any_holding_of
 from chopmark.store.repositories.records import TIP, tip_of
 from chopmark.store.repositories.stepup.challenges import SENT, challenge_of
 
@@ -104,7 +104,7 @@ def _customer(found: Sequence[list[Row]]) -> CustomerSnapshot:
         customer_of(people[0]) if people else None,
         tuple(map(account_of, accounts)),
         tuple(map(contact_of, contacts)),
-        tuple(map(holding_of, holdings)),
+        tuple(map(any_holding_of, holdings)),
         tuple(map(order_of, live)),
     )
 
@@ -128,7 +128,7 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         customer=customer_of(people[0]) if people else None,
         accounts=tuple(map(account_of, accounts)),
         contacts=tuple(map(contact_of, contacts)),
-        holdings=tuple(map(holding_of, holdings)),
+        holdings=tuple(map(any_holding_of, holdings)),
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),

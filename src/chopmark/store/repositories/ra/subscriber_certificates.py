@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from chopmark.core.types import AccountNumber, CertificateState, CustomerId, KeyHome, OrderId, Serial
+from chopmark.ra.imported import Former, Way
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, unblobs
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
+from chopmark.store.repositories.ra.imported_certificates import COUNTS
 
 HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
   not_after, issued_at, activated_at, ended_at, reason, superseded_by"""
-HOLDINGS = f"SELECT {HOLDING} FROM holdings WHERE customer = :customer ORDER BY issued_at DESC, serial"
-_HOLDING_BY_SERIAL = f"SELECT {HOLDING} FROM holdings WHERE serial = :serial"
+_BROUGHT_ALONG = f"""
+SELECT i.fingerprint, i.customer, i.profile, '',
+  COALESCE(i.account, (SELECT a.number FROM accounts a WHERE a.customer = i.customer ORDER BY a.position LIMIT 1), ''),
+  'file', i.spki_sha256, CASE i.state WHEN 'ended' THEN 'revoked' ELSE i.state END, i.der, i.chain, i.not_before,
+  i.not_after, i.not_before, i.not_before, i.ended_at, i.reason, i.superseded_by, i.issuer, i.serial, i.way
+FROM imported_certificates i WHERE {COUNTS}
+"""
+"""The imported certificates with the columns of `HOLDING`: they were in use before, so they count as proved."""
+_OURS = "CAST(NULL AS TEXT) AS former, CAST(NULL AS TEXT) AS former_serial, CAST(NULL AS TEXT) AS way"
+HOLDINGS = f"""
+SELECT {HOLDING}, {_OURS} FROM holdings WHERE customer = :customer
+UNION ALL {_BROUGHT_ALONG} AND i.customer = :customer ORDER BY issued_at DESC, serial
+"""
+_HOLDING_BY_SERIAL = f"""
+SELECT {HOLDING}, {_OURS} FROM holdings WHERE serial = :serial
+UNION ALL {_BROUGHT_ALONG} AND i.fingerprint = :serial
+"""
 
 
 def holding_of(row: Row) -> SubscriberCertificate:
@@ -37,6 +56,16 @@ def holding_of(row: Row) -> SubscriberCertificate:
     )
 
 
+def any_holding_of(row: Row) -> SubscriberCertificate:
+    """Return a row of `HOLDINGS`, whose certificate may be an imported one."""
+    held = holding_of(row)
+    return held if row["former"] is None else replace(held, former=_former(row))
+
+
+def _former(row: Row) -> Former:
+    return Former(row["former"], row["former_serial"], Way(row["way"]))
+
+
 class SubscriberCertificateRepository:
     """Implements `ra.ports.SubscriberCertificates`."""
 
@@ -47,15 +76,15 @@ class SubscriberCertificateRepository:
         """Return the customer's certificates, newest first."""
 
         def script() -> Script[list[SubscriberCertificate]]:
-            return [holding_of(row) for row in (yield whole(HOLDINGS, customer=customer))]
+            return [any_holding_of(row) for row in (yield whole(HOLDINGS, customer=customer))]
 
         return await self._engine.read(script)
 
     async def get(self, serial: Serial) -> SubscriberCertificate | None:
-        """Return one certificate by serial."""
+        """Return one certificate by serial; an imported one by its fingerprint."""
 
         def script() -> Script[SubscriberCertificate | None]:
             rows = yield whole(_HOLDING_BY_SERIAL, serial=serial)
-            return holding_of(rows[0]) if rows else None
+            return any_holding_of(rows[0]) if rows else None
 
         return await self._engine.read(script)

@@ -45,6 +45,10 @@ _REVOKE = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
 WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') RETURNING serial
 """
+_REVOKE_IMPORTED = """
+UPDATE imported_certificates SET state = 'revoked', ended_at = :now, reason = :reason, revoke_after = :now
+WHERE spki_sha256 = :spki AND state IN ('active', 'held') RETURNING fingerprint
+"""
 _END = """
 UPDATE orders SET state = 'refused', ended = 'key_blocked', nonce = NULL
 WHERE spki_sha256 = :spki AND operation <> 'revoke' AND state IN ('open', 'bound', 'coded', 'checked', 'issued')
@@ -115,12 +119,13 @@ class StaffRepository:
             ended = yield query(_REVOKE, spki=spki_sha256, reason=reason, now=ms(now))
             if not {row["serial"] for row in ended} <= works.keys():
                 raise _Another
+            brought = yield query(_REVOKE_IMPORTED, spki=spki_sha256, reason=reason, now=ms(now))
             orders = yield query(_END, spki=spki_sha256)
             for row in orders:
                 yield query(_KILL_CODES, id=row["id"])
             for row in ended:
                 yield from queue(works[Serial(row["serial"])])
-            changed = bool(fresh or ended or orders)
+            changed = bool(fresh or ended or brought or orders)
             if changed:
                 yield from append(record)
             return changed

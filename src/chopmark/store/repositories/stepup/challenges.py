@@ -107,12 +107,19 @@ RETURNING id
 The first code of an order with a waiting time approves nothing. It announces the order, which can be approved when the
 waiting time is over.
 """
-HOLD_LOST = """
+_HOLD_LOST = """
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
 WHERE state = 'active' AND serial = (
   SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
 )
 """
+_HOLD_LOST_IMPORTED = """
+UPDATE imported_certificates SET state = 'held', ended_at = :now, reason = 'lost'
+WHERE state = 'active' AND fingerprint = (
+  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
+)
+"""
+HOLD_LOST = (_HOLD_LOST, _HOLD_LOST_IMPORTED)
 _IS_LOCKED = f"SELECT 1 AS locked WHERE {CODES_LOCKED}"
 _BEGIN_ANEW = """
 INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)
@@ -337,8 +344,8 @@ class ChallengeRepository:
         )
 
         def script() -> Script[Refusal | None]:
-            hold_lost = query(HOLD_LOST, order_id=challenge.order, now=ms(now))
-            follows = (hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
+            hold_lost = tuple(query(sql, order_id=challenge.order, now=ms(now)) for sql in HOLD_LOST)
+            follows = (*hold_lost, *stoppable(sequel.stop), *queued(sequel.works))
             if (yield from write_with_record(record, consume, coded, forgiven, unpaused, *follows)) is not None:
                 yield from wake(sequel.works)
                 return None
