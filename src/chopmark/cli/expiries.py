@@ -104,6 +104,7 @@ def fields_of(row: Expiry) -> dict[str, Any]:
         "customer": row.customer,
         "account": row.account,
         "serial": row.serial,
+        "issuer": row.issuer,
     }
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from chopmark.core.clock import Clock
-from chopmark.core.types import AccountNumber, Channel, CustomerId, Serial
+from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.tw.trading_days import Standing, TradingCalendar
 from chopmark.tw.zone import local_date, local_midnight
 
@@ -38,40 +38,46 @@ class Unreached(StrEnum):
     NO_CONTACT = "no_contact"
     """Nothing on record that a gateway reaches and that the customer has not disputed."""
     BOUNCED = "bounced"
-    """Every reminder failed, the last one by mail."""
+    """A gateway says that the address takes no mail, and there is no other contact."""
     NUMBER_DEAD = "number_dead"
-    """Every reminder failed, the last one to a mobile."""
+    """A gateway says that the number takes no messages, and there is no other contact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the store says of one certificate: the rows that were found, nothing decided."""
+    """What the store says of one certificate: the rows that were found, nothing decided.
 
-    serial: Serial
+    `id` names it here: its serial number, or the fingerprint of an imported one, which has its former `issuer`.
+    """
+
+    id: str
+    serial: str
+    issuer: str
     customer: CustomerId
     account: AccountNumber
     not_after: datetime
     in_use: bool
     """Whether it is the customer's active certificate; otherwise it was superseded."""
     later_until: datetime | None
-    """Until when the customer's other active certificate is valid."""
+    """Until when another active certificate of the customer is valid."""
     renewed: bool
     """Whether a new certificate waits for its proof; of a superseded one: the one that superseded it."""
     opened: bool
     contacts: int
+    """Contacts that a reminder can go to."""
+    dead: Channel | None
+    """The channel of a contact that a gateway called dead."""
     sent: int
-    failed: int
-    unknown: int
-    last_failed: Channel | None
+    """Reminders that were handed over to a contact that is not called dead."""
     reminded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """After which certificate the next page begins: the order is by end, then by serial."""
+    """After which certificate the next page begins: the order is by end, then by id."""
 
     not_after: datetime
-    serial: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +98,10 @@ class ExpiryPages(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """One certificate that ends, judged at one moment."""
+    """One certificate that ends, judged at one moment; `issuer` is the former issuer of an imported one."""
 
-    serial: Serial
+    serial: str
+    issuer: str
     customer: CustomerId
     account: AccountNumber
     not_after: datetime
@@ -190,6 +197,7 @@ def judge(row: Ending, window: Window, calendar: TradingCalendar) -> Expiry | No
     in_use_until = max((end for end in (row.not_after if row.in_use else None, row.later_until) if end), default=None)
     return Expiry(
         row.serial,
+        row.issuer,
         row.customer,
         row.account,
         row.not_after,
@@ -214,11 +222,11 @@ def _funnel(row: Ending) -> Funnel:
 
 
 def _unreached(row: Ending) -> Unreached | None:
-    if row.contacts == 0:
+    if row.contacts:
+        return None
+    if row.dead is None:
         return Unreached.NO_CONTACT
-    if row.failed and not row.sent and not row.unknown:
-        return Unreached.BOUNCED if row.last_failed is Channel.EMAIL else Unreached.NUMBER_DEAD
-    return None
+    return Unreached.BOUNCED if row.dead is Channel.EMAIL else Unreached.NUMBER_DEAD
 
 
 @dataclass(slots=True)

@@ -10,3 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_index("holdings_by_end", "holdings", ["not_after", "serial"], if_not_exists=True)
+    op.create_index("imported_by_end", "imported_certificates", ["not_after", "fingerprint"], if_not_exists=True)
