@@ -24,6 +24,12 @@ from chopmark.store.schema.installation import installation, leases
 from chopmark.store.schema.limits import counters, entries
 from chopmark.store.schema.messaging import deliveries, inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
+from chopmark.store.schema.reminders import (
+    reminded_certificates,
+    reminder_preferences,
+    reminders,
+    unreachable_contacts,
+)
 from chopmark.store.schema.stepup import challenges, failures
 from chopmark.store.schema.va import answers, crls, service_revocations, timestamp_keys
 
@@ -65,10 +71,14 @@ __all__ = [
     "metadata",
     "orders",
     "passwords",
+    "reminded_certificates",
+    "reminder_preferences",
+    "reminders",
     "service_revocations",
     "sessions",
     "slips",
     "stops",
     "timestamp_keys",
+    "unreachable_contacts",
     "work",
 ]

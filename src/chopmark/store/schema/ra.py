@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, ForeignKey, Index, Table, Text
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, unique_where, words
+from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, partial, unique_where, words
 
 orders = Table(
     "orders",
@@ -128,6 +128,7 @@ holdings = Table(
     Index("holdings_by_key", "spki_sha256"),
     Index("holdings_by_end", "not_after", "serial"),
     unique_where("holdings_one_active", "customer", "profile", where="state = 'active'"),
+    partial("holdings_living", "not_after", where="state = 'active'"),
 )
 idempotency = Table(
     "idempotency",

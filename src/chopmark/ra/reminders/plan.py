@@ -1,0 +1,197 @@
+"""The plan of reminders: on which day each step of a certificate may be sent, on which it is, and when on that day.
+
+Pure: values in, values out. Days are days in Taiwan, moments are aware.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import TypeAlias
+
+from chopmark.core.types import CustomerId
+from chopmark.ra.reminders.policy import LAST, OPENING, ReminderPolicy, Step
+from chopmark.tw.trading_days import TradingCalendar
+from chopmark.tw.zone import TAIPEI, local_date
+
+DAY = timedelta(days=1)
+NEAR = timedelta(days=2)
+"""Steps of a customer's certificates that are so near to each other are told in one message."""
+_SHARES = 1 << 32
+
+Loads: TypeAlias = Mapping[date, Mapping[int, int]]
+"""How many reminders are planned for a day, by their urgency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """When a certificate ends, and from when it can be renewed."""
+
+    not_after: datetime
+    opens: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The days on which a step may be sent, and the one that is best; `natural` is the first before anything is late.
+
+    `until` is the last moment at which it makes sense: after it the next step comes, or the certificate ends.
+    """
+
+    step: Step
+    first: date
+    best: date
+    last: date
+    natural: date
+    until: datetime
+
+
+def targets(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending) -> tuple[tuple[Step, date], ...]:
+    """Return each step with its day: at the opening of the renewal window, and counted back from the last trading day.
+
+    Steps that would come before renewal is open are left out, so the first one is the opening.
+    """
+    last, opening = calendar.last_trading_day_within(ending.not_after), local_date(ending.opens)
+    days = [(step, last - timedelta(days=step.days)) for step in policy.steps if step.days is not None]
+    counted = [(step, day) for step, day in days if day > opening]
+    return ((OPENING, opening), *counted)
+
+
+def windows(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending, now: datetime) -> tuple[Window, ...]:
+    """Return the windows of all steps that can still be sent, the first step first.
+
+    A step whose day has passed may be sent late, until the day before the next step's. A step may be sent earlier than
+    its day, but after the day of the step before. Nothing comes before renewal is open, and nothing so late that the
+    customer could not renew any more (`policy.left`).
+    """
+    today, latest = local_date(now), ending.not_after - policy.left
+    steps = targets(policy, calendar, ending)
+    found: list[Window] = []
+    for index, (step, day) in enumerate(steps):
+        natural = day if index == 0 else min(day, steps[index - 1][1] + DAY)
+        end = steps[index + 1][1] - DAY if index + 1 < len(steps) else local_date(latest)
+        until = min(latest, closing(policy, end))
+        if step is not OPENING and day >= today:
+            end = day
+        first, end = _usable(policy, natural, end, until, now)
+        if first <= end:
+            found.append(Window(step, first, min(max(day, first), end), end, natural, until))
+    return tuple(found)
+
+
+def _usable(policy: ReminderPolicy, first: date, end: date, until: datetime, now: datetime) -> tuple[date, date]:
+    """Return the days from `first` to `end` without those that have no sending hours left."""
+    first = max(first, local_date(now))
+    if first == local_date(now) and not _spans(policy, first, now, until):
+        first += DAY
+    while first <= end and not _spans(policy, end, now, until):
+        end -= DAY
+    return first, end
+
+
+def place(policy: ReminderPolicy, window: Window, loads: Loads, mine: Mapping[date, bool]) -> date | None:
+    """Return the day on which the step is sent; None when there is no day for it now.
+
+    `mine` are the customer's days that have a message already, with whether that one still waits: if such a day is
+    near, the step is told in the same message. A full day yields to a day before it (for the opening: after it). Urgent
+    steps are sent even where every day is full, on the one with the least; the others wait for another night's plan.
+    """
+    days = _in_order(window)
+    shared = [day for day in days if mine.get(day) and abs(window.best - day) <= NEAR]
+    if shared:
+        return shared[0]
+    free = [day for day in days if day not in mine]
+    taken = {day: _load(loads, day, window.step) for day in free}
+    open_days = [day for day in free if taken[day] < policy.capacity]
+    if open_days:
+        return open_days[0]
+    return min(free, key=lambda day: taken[day]) if free and policy.is_urgent(window.step) else None
+
+
+def _in_order(window: Window) -> list[date]:
+    """Return the window's days: the best one first, then those before it from late to early, then those after it."""
+    before = [window.best - DAY * n for n in range((window.best - window.first).days + 1)]
+    after = [window.best + DAY * n for n in range(1, (window.last - window.best).days + 1)]
+    return before + after
+
+
+def _load(loads: Loads, day: date, step: Step) -> int:
+    """Count what is planned for a day and is at least as urgent; the rest yields."""
+    return sum(count for urgency, count in loads.get(day, {}).items() if urgency >= step.urgency)
+
+
+def moment_of(
+    policy: ReminderPolicy,
+    customer: CustomerId,
+    day: date,
+    after: datetime | None = None,
+    until: datetime | None = None,
+) -> datetime | None:
+    """Return when on its day a customer's message is due; None if no sending hours are left on it.
+
+    A hash of customer and day spreads a wave evenly over the hours: the same for whoever computes it.
+    """
+    spans = _spans(policy, day, after, until)
+    total = sum((end - begin for begin, end in spans), timedelta(0))
+    share = int.from_bytes(sha256(f"{customer}|{day.isoformat()}".encode()).digest()[:4], "big")
+    offset = total * share // _SHARES
+    for begin, end in spans:
+        if offset < end - begin:
+            return begin + timedelta(seconds=int(offset.total_seconds()))
+        offset -= end - begin
+    return None
+
+
+def may_send_at(policy: ReminderPolicy, now: datetime) -> bool:
+    """Tell whether now is within the sending hours."""
+    return any(begin <= now < end for begin, end in _spans(policy, local_date(now)))
+
+
+def closing(policy: ReminderPolicy, day: date) -> datetime:
+    """Return when the sending hours of a day end."""
+    return datetime.combine(day, policy.hours[-1].end, TAIPEI)
+
+
+def _spans(
+    policy: ReminderPolicy, day: date, after: datetime | None = None, until: datetime | None = None
+) -> list[tuple[datetime, datetime]]:
+    """Return the sending hours of a day, without what lies before `after` or behind `until`."""
+    spans = []
+    for hours in policy.hours:
+        begin, end = datetime.combine(day, hours.begin, TAIPEI), datetime.combine(day, hours.end, TAIPEI)
+        begin = begin if after is None else max(begin, after)
+        end = end if until is None else min(end, until)
+        if begin < end:
+            spans.append((begin, end))
+    return spans
+
+
+def surplus(policy: ReminderPolicy, loads: Mapping[int, int]) -> int:
+    """Return how many of a day's reminders have to yield: those above the capacity that are not urgent."""
+    yielding = sum(count for urgency, count in loads.items() if not _urgent(policy, urgency))
+    return min(yielding, max(0, sum(loads.values()) - policy.capacity))
+
+
+def _urgent(policy: ReminderPolicy, urgency: int) -> bool:
+    return urgency >= Step(policy.urgent_days).urgency
+
+
+def timeline(
+    policy: ReminderPolicy,
+    calendar: TradingCalendar,
+    ending: Ending,
+    customer: CustomerId,
+    now: datetime,
+) -> Sequence[tuple[Step, datetime]]:
+    """Return what will be sent of one certificate, and when, if no day is too full: what the portal shows."""
+    found = []
+    for window in windows(policy, calendar, ending, now):
+        due = moment_of(policy, customer, window.best, now, window.until)
+        if due is not None:
+            found.append((window.step, due))
+    return found
+
+
+def most_urgent(steps: Collection[Step]) -> Step:
+    """Return the most urgent of the steps that one message tells."""
+    return max(steps, key=lambda step: step.urgency, default=LAST)

@@ -1,0 +1,115 @@
+"""When customers are reminded that a certificate ends: the firm's rules as data. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import time, timedelta
+
+from chopmark.core.types import Channel
+
+OPENING_WORD = "opening"
+LAST_WORD = "last"
+_MOST_URGENT = 1000
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Step:
+    """One step of a certificate's reminders: so many days before its last trading day, or when its renewal opens.
+
+    `days` is None for the opening of the renewal window and 0 for the last trading day itself.
+    """
+
+    days: int | None
+
+    def __post_init__(self) -> None:
+        if self.days is not None and not 0 <= self.days <= 90:
+            raise ValueError("a reminder comes 0 to 90 days before the last trading day")
+
+    @property
+    def word(self) -> str:
+        """The step as it is stored: `opening`, the number of days, or `last`."""
+        if self.days is None:
+            return OPENING_WORD
+        return str(self.days) if self.days else LAST_WORD
+
+    @property
+    def urgency(self) -> int:
+        """A number that rises from the first step to the last one."""
+        return 0 if self.days is None else _MOST_URGENT - self.days
+
+    @classmethod
+    def of(cls, word: str) -> "Step":
+        """Return the step of a stored word."""
+        return {OPENING_WORD: OPENING, LAST_WORD: LAST}.get(word) or cls(int(word))
+
+
+OPENING = Step(None)
+LAST = Step(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """Hours of a day in Taiwan, from `begin` until just before `end`."""
+
+    begin: time
+    end: time
+
+    def __post_init__(self) -> None:
+        if not self.begin < self.end:
+            raise ValueError("hours begin before they end, on the same day")
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderPolicy:
+    """The firm's rules of reminders.
+
+    `sending` are the hours in which messages go out; what lies outside is quiet. `rush` is cut out of them: the hours
+    before and during the session, in which a message would bring everybody to the counter at once.
+    """
+
+    days: tuple[int, ...] = (14, 7, 3, 1)
+    sending: Hours = Hours(time(13, 40), time(20, 0))
+    rush: Hours | None = Hours(time(8, 30), time(13, 35))
+    capacity: int = 20_000
+    """So many customers are reminded in a day, because so many the counter can serve; urgent steps go beyond it."""
+    per_minute: int = 300
+    early: tuple[Channel, ...] = (Channel.EMAIL, Channel.MOBILE)
+    urgent: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
+    urgent_days: int = 3
+    """From this step on: the urgent channels come first, a pause does not count, and no capacity delays the message."""
+    left: timedelta = timedelta(hours=2)
+    """A message comes so long before the certificate ends at the latest: the customer has to be able to renew."""
+    gateway_percent: int = 50
+    """Of a gateway's messages and money of a day reminders may use so much; the rest is there for codes."""
+
+    def __post_init__(self) -> None:
+        if not self.early or not self.urgent:
+            raise ValueError("reminders need a channel")
+        if not self.hours:
+            raise ValueError("no hours are left in which reminders may be sent")
+        if self.capacity < 1 or self.per_minute < 1:
+            raise ValueError("capacity and messages per minute are at least 1")
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, the first one first."""
+        before = (Step(days) for days in sorted({days for days in self.days if days > 0}, reverse=True))
+        return (OPENING, *before, LAST)
+
+    @property
+    def hours(self) -> tuple[Hours, ...]:
+        """The hours of a day in which reminders are sent: the sending hours without the rush."""
+        begin, end, rush = self.sending.begin, self.sending.end, self.rush
+        if rush is None or rush.end <= begin or end <= rush.begin:
+            return (self.sending,)
+        before = (Hours(begin, rush.begin),) if begin < rush.begin else ()
+        after = (Hours(rush.end, end),) if rush.end < end else ()
+        return (*before, *after)
+
+    def is_urgent(self, step: Step) -> bool:
+        """Tell whether the step is one of the last ones."""
+        return step.days is not None and step.days <= self.urgent_days
+
+    def channels(self, step: Step, wanted: Channel | None = None) -> Sequence[Channel]:
+        """Return the channels in the order in which they are tried; the one that the customer wants comes first."""
+        ours = self.urgent if self.is_urgent(step) else self.early
+        return ours if wanted is None else sorted(ours, key=lambda channel: channel is not wanted)
