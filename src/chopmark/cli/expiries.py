@@ -5,23 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from chopmark.cli.certificates import local_time
 from chopmark.cli.console import configured, looking, run, say
+from chopmark.ra.expiries import Only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from chopmark.app.settings import Settings
-    from chopmark.ra.expiries import Expiry, Tally, Window
+    from chopmark.ra.expiries import Expiries, Expiry, Tally, Window
 
 
 expiries_app = App(name="expiries", help="Certificates that end, and who cannot trade when the exchange opens next.")
 
-Only = Literal["all", "cannot-trade", "unnoticed", "unreachable"]
 Form = Literal["table", "csv", "json"]
 ALARM = 1
 """The exit code of an alarm. A wrong call has 2."""
@@ -52,25 +52,31 @@ def expiries_command(
     alarm_above:
         Exit code 1 when more customers than this are unnoticed.
     """
-    return run(print_expiries(configured(), days, since, only, form, alarm_above))
+    return run(look(configured(), days, since, only, form, alarm_above))
+
+
+async def look(
+    settings: Settings, days: int, since: int, only: Only = "all", form: Form = "table", alarm_above: int | None = None
+) -> int:
+    """Open the installation and print its certificates that end."""
+    async with looking(settings) as services:
+        return await print_expiries(services.ra.expiries, days, since, only, form, alarm_above)
 
 
 async def print_expiries(
-    settings: Settings, days: int, since: int, only: Only = "all", form: Form = "table", alarm_above: int | None = None
+    expiries: Expiries, days: int, since: int, only: Only = "all", form: Form = "table", alarm_above: int | None = None
 ) -> int:
     """Print the certificates that end; exit code 1 when more than `alarm_above` customers are unnoticed."""
     from chopmark.ra.expiries import Tally
 
-    async with looking(settings) as services:
-        expiries, tally = services.ra.expiries, Tally()
-        window = expiries.window(days, since)
-        rows = _counted(expiries.all(window), tally, only)
-        if form == "csv":
-            await _csv(rows)
-        elif form == "json":
-            await _json(rows, window, tally)
-        else:
-            await _table(rows, window, tally, only)
+    tally, window = Tally(), expiries.window(days, since)
+    rows = _counted(expiries.all(window), tally, only)
+    if form == "csv":
+        await _csv(rows)
+    elif form == "json":
+        await _json(rows, window, tally)
+    else:
+        await _table(rows, window, tally, only)
     return ALARM if alarm_above is not None and tally.unnoticed > alarm_above else 0
 
 
@@ -78,59 +84,31 @@ async def _counted(rows: AsyncIterator[Expiry], tally: Tally, only: Only) -> Asy
     """Count every certificate, and yield those that were asked for."""
     async for row in rows:
         tally.add(row)
-        wanted = {
-            "all": True,
-            "cannot-trade": row.cannot_trade,
-            "unnoticed": row.unnoticed,
-            "unreachable": row.unreached is not None,
-        }
-        if wanted[only]:
+        if row.is_of(only):
             yield row
 
 
-def fields_of(row: Expiry) -> dict[str, Any]:
-    """Return a certificate as CSV and JSON have it; moments in Taiwan's time."""
-    from chopmark.tw.zone import TAIPEI
-
-    return {
-        "ends": row.not_after.astimezone(TAIPEI).isoformat(),
-        "last_trading_day": row.last_trading_day.isoformat(),
-        "trading_days_left": row.trading_days_left,
-        "funnel": row.funnel.value,
-        "cannot_trade": row.cannot_trade,
-        "unreached": "" if row.unreached is None else row.unreached.value,
-        "reminders": row.reminders,
-        "reminded_at": "" if row.reminded_at is None else row.reminded_at.astimezone(TAIPEI).isoformat(),
-        "customer": row.customer,
-        "account": row.account,
-        "serial": row.serial,
-        "issuer": row.issuer,
-    }
-
-
 async def _csv(rows: AsyncIterator[Expiry]) -> None:
+    from chopmark.ra.expiries import told
+
     writer: csv.DictWriter[str] | None = None
     async for row in rows:
-        fields = fields_of(row)
+        fields = told(row)
         if writer is None:
             writer = csv.DictWriter(sys.stdout, list(fields), lineterminator="\n")
             writer.writeheader()
-        writer.writerow(fields)
+        words = {True: "yes", False: "no"}
+        writer.writerow({name: words[value] if isinstance(value, bool) else value for name, value in fields.items()})
 
 
 async def _json(rows: AsyncIterator[Expiry], window: Window, tally: Tally) -> None:
     """Write one JSON document; the numbers come last, because they are known when every certificate was read."""
-    from chopmark.tw.zone import TAIPEI
+    from chopmark.ra.expiries import told, told_window
 
-    head = {
-        "as_of": window.now.astimezone(TAIPEI).isoformat(),
-        "next_session": window.next_session.astimezone(TAIPEI).isoformat(),
-        "calendar": window.standing.value,
-    }
-    sys.stdout.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "certificates": [')
+    sys.stdout.write(json.dumps(told_window(window))[:-1] + ', "certificates": [')
     joint = "\n"
     async for row in rows:
-        sys.stdout.write(joint + json.dumps(fields_of(row), ensure_ascii=False))
+        sys.stdout.write(joint + json.dumps(told(row), ensure_ascii=False))
         joint = ",\n"
     sys.stdout.write("],\n" + f'"numbers": {json.dumps(numbers_of(tally))}, "days": {json.dumps(days_of(tally))}}}\n')
 

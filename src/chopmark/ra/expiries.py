@@ -4,17 +4,23 @@ The command line, the back-office API and later the console read the same pages;
 bounded number of certificates, so that any number of customers is counted in constant memory.
 """
 
+import re
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from chopmark.core.clock import Clock
-from chopmark.core.types import AccountNumber, Channel, CustomerId
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import AccountNumber, Channel, CustomerId, text
 from chopmark.tw.trading_days import Standing, TradingCalendar
-from chopmark.tw.zone import local_date, local_midnight
+from chopmark.tw.zone import TAIPEI, local_date, local_midnight
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Only: TypeAlias = Literal["all", "cannot-trade", "unnoticed", "unreachable"]
+"""Which certificates of a window are wanted; see `Expiry`."""
 
 
 class Funnel(StrEnum):
@@ -80,6 +86,25 @@ class Cursor:
     id: str = ""
 
 
+def written(cursor: Cursor | None) -> str | None:
+    """Return a cursor as clients are given it: `epoch-milliseconds.id`."""
+    return None if cursor is None else f"{(cursor.not_after - _EPOCH) // timedelta(milliseconds=1)}.{cursor.id}"
+
+
+_WRITTEN = re.compile(r"([0-9]{1,15})\.([0-9A-Za-z]{1,64})")
+
+
+def cursor_of(given: str) -> Cursor | None:
+    """Return the cursor that a client gives back; None for an empty text. Raises Refused (MALFORMED)."""
+    if not given:
+        return None
+    found = _WRITTEN.fullmatch(given)
+    if found is None:
+        said = text("This place in the list does not exist. Please read the list from its beginning.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="after", code="cursor"))
+    return Cursor(_EPOCH + timedelta(milliseconds=int(found[1])), found[2])
+
+
 @dataclass(frozen=True, slots=True)
 class Endings:
     """A page as the store gives it; `following` is None at the end."""
@@ -113,6 +138,15 @@ class Expiry:
     reminded_at: datetime | None
     cannot_trade: bool
     """No certificate of the customer is in use when the exchange opens next."""
+
+    def is_of(self, only: Only) -> bool:
+        """Tell whether the certificate is one of those that somebody asks for."""
+        return {
+            "all": True,
+            "cannot-trade": self.cannot_trade,
+            "unnoticed": self.unnoticed,
+            "unreachable": self.unreached is not None,
+        }[only]
 
     @property
     def unnoticed(self) -> bool:
@@ -227,6 +261,33 @@ def _unreached(row: Ending) -> Unreached | None:
     if row.dead is None:
         return Unreached.NO_CONTACT
     return Unreached.BOUNCED if row.dead is Channel.EMAIL else Unreached.NUMBER_DEAD
+
+
+def told(row: Expiry) -> Mapping[str, Any]:
+    """Return a certificate as the command line and the API give it; moments are in Taipei time."""
+    return {
+        "ends": row.not_after.astimezone(TAIPEI).isoformat(),
+        "last_trading_day": row.last_trading_day.isoformat(),
+        "trading_days_left": row.trading_days_left,
+        "funnel": row.funnel.value,
+        "cannot_trade": row.cannot_trade,
+        "unreached": None if row.unreached is None else row.unreached.value,
+        "reminders": row.reminders,
+        "reminded_at": None if row.reminded_at is None else row.reminded_at.astimezone(TAIPEI).isoformat(),
+        "customer": row.customer,
+        "account": row.account,
+        "serial": row.serial,
+        "issuer": row.issuer,
+    }
+
+
+def told_window(window: Window) -> Mapping[str, Any]:
+    """Return when the look was taken and when the exchange opens next."""
+    return {
+        "as_of": window.now.astimezone(TAIPEI).isoformat(),
+        "next_session": window.next_session.astimezone(TAIPEI).isoformat(),
+        "calendar": window.standing.value,
+    }
 
 
 @dataclass(slots=True)
