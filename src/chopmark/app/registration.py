@@ -6,6 +6,7 @@ from chopmark.identity.people import People
 from chopmark.identity.services import IdentityServices
 from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.blocking import KeyBlocks
+from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
@@ -22,6 +23,7 @@ from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
 from chopmark.ra.suspension import Suspension
 from chopmark.stepup.verifier import Verifier
+from chopmark.store.repositories.ra.certificate_import import CertificateImportRegistry
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.repositories.ra.expiries import ExpiryRepository
@@ -67,6 +69,15 @@ def ra_services(
         customer_queries=CustomerQueries(context, foundation.calendar, overlap=certifier.allows_overlap),
         holds=CustomerLocks(context, failures),
         customer_import=CustomerImport(SqlRegistry(engine), foundation.sealer, audit_log, clock, entropy, rules),
+        certificate_import=CertificateImport(
+            CertificateImportRegistry(engine),
+            foundation.sealer,
+            audit_log,
+            clock,
+            entropy,
+            former,
+            foundation.policy.profile,
+        ),
         idempotency=IdempotencyRepository(engine),
         feed=FeedRepository(engine),
         expiries=Expiries(ExpiryRepository(engine), foundation.calendar, foundation.policy.channels, clock),

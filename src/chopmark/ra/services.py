@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from chopmark.ra.authentication import RequestAuthentication
 from chopmark.ra.blocking import KeyBlocks
+from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.ra.enrolment import Enrolment
@@ -43,6 +44,7 @@ class RaServices:
     customer_queries: CustomerQueries
     holds: CustomerLocks
     customer_import: CustomerImport
+    certificate_import: CertificateImport
     idempotency: Idempotency
     feed: Feed
     expiries: Expiries

@@ -1,0 +1,141 @@
+"""What one certificate of the input is: whose issuer's, for how long, whose customer's by its subject, and its key.
+
+Pure. The signature is verified under the former issuers' pinned certificates; a name never suffices.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from chopmark.pki import key_checks, signing
+from chopmark.pki.x509 import serial_hex
+from chopmark.ra.certificate_import.report import Found
+from chopmark.ra.certificate_import.subjects import Named, Template, parse_template, read_subject
+from chopmark.ra.certificate_import.tables import Cell
+from chopmark.ra.former_issuers import FormerIssuers
+from chopmark.ra.imported import Fingerprint, Way
+
+_UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A customer's certificate of a former issuer, not expired; `fit` says whether its key can sign a renewal."""
+
+    issuer: str
+    serial: str
+    der: bytes
+    fingerprint: Fingerprint
+    spki_sha256: str
+    not_before: datetime
+    not_after: datetime
+    named: frozenset[Named]
+    fit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Why a certificate is not imported; the serial number where it can be read."""
+
+    found: Found
+    serial: str = ""
+
+
+class Judge:
+    """Judges certificates by the former issuers of the settings."""
+
+    def __init__(self, former: FormerIssuers) -> None:
+        self._by_name: dict[bytes, list[tuple[str, x509.Certificate]]] = {}
+        self._own: set[bytes] = set()
+        self._templates: Mapping[str, tuple[Template, ...]] = {
+            issuer.id: tuple(parse_template(written) for written in issuer.subject_templates)
+            for issuer in former.by_id.values()
+        }
+        for issuer in former.by_id.values():
+            for der in issuer.certificates:
+                certificate = x509.load_der_x509_certificate(der)
+                self._own.add(der)
+                self._by_name.setdefault(certificate.subject.public_bytes(), []).append((issuer.id, certificate))
+
+    def judge(self, der: bytes, now: datetime) -> Candidate | Refuse:
+        """Return the certificate as a candidate, or why it is none."""
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            serial = serial_hex(abs(certificate.serial_number))
+            if der in self._own or _is_authority(certificate):
+                return Refuse(Found.AUTHORITY, serial)
+            issuer = self._issuer_of(certificate)
+            if issuer is None:
+                return Refuse(Found.NOT_FORMER, serial)
+            if now > certificate.not_valid_after_utc:
+                return Refuse(Found.EXPIRED, serial)
+            spki = signing.spki_of(certificate)
+            return Candidate(
+                issuer=issuer,
+                serial=serial,
+                der=der,
+                fingerprint=Fingerprint(hashlib.sha256(der).hexdigest()),
+                spki_sha256=hashlib.sha256(spki).hexdigest(),
+                not_before=certificate.not_valid_before_utc,
+                not_after=certificate.not_valid_after_utc,
+                named=read_subject(certificate.subject, self._templates[issuer]),
+                fit=_can_sign(certificate, spki),
+            )
+        except _UNREAD:
+            return Refuse(Found.UNREADABLE)
+
+    def _issuer_of(self, certificate: x509.Certificate) -> str | None:
+        for issuer, authority in self._by_name.get(certificate.issuer.public_bytes(), ()):
+            try:
+                certificate.verify_directly_issued_by(authority)
+            except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+                continue
+            return issuer
+        return None
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _can_sign(certificate: x509.Certificate, spki: bytes) -> bool:
+    """Tell whether this key can sign a renewal: it may sign by its usage, and is of a kind that we verify."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        if not (usage.digital_signature or usage.content_commitment):
+            return False
+    except x509.ExtensionNotFound:
+        pass
+    try:
+        key_checks.kind(spki)
+    except ValueError:
+        return False
+    return True
+
+
+_WAYS: Final = {
+    "file": Way.FILE,
+    "p12": Way.FILE,
+    "pfx": Way.FILE,
+    "檔案": Way.FILE,
+    "vault": Way.VAULT,
+    "component": Way.VAULT,
+    "store": Way.VAULT,
+    "元件": Way.VAULT,
+    "瀏覽器": Way.VAULT,
+    "none": Way.NONE,
+    "無": Way.NONE,
+}
+
+
+def way_of(cells: Mapping[Cell, str]) -> Way:
+    """Return where the key is, as a table says it."""
+    return _WAYS.get(cells.get(Cell.KEY, "").strip().lower(), Way.UNKNOWN)
