@@ -55,7 +55,7 @@ UPDATE imported_certificates AS i SET state = 'superseded', ended_at = :now, rea
   superseded_by = :serial, revoke_after = :revoke_after
 WHERE i.customer = :customer AND i.profile = :profile AND i.state IN ('active', 'held') AND i.fingerprint <> :old
   AND {COUNTS}
-RETURNING i.fingerprint
+RETURNING fingerprint
 """
 _SUPERSEDE_RENEWED_IMPORTED = """
 UPDATE imported_certificates SET state = 'superseded', ended_at = :now, reason = 'superseded',
