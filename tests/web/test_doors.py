@@ -61,6 +61,7 @@ ROWS: Mapping[Route, Row] = {
     ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
     ("GET", "/api/v1/status"): READ,
     ("GET", "/backoffice/v1/changes"): READ,
+    ("GET", "/backoffice/v1/expiries"): READ,
     ("GET", "/brand.css"): READ,
     ("GET", "/certificates"): row(session=True, token=False, owned="?account"),
     ("GET", "/certificates/apply"): row(session=True, token=False, owned="?account"),
@@ -367,8 +368,8 @@ async def test_what_needs_a_session_says_so_without_one(world: World) -> None:
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
-FOR_CLIENTS = {"/backoffice/v1/changes"}
-"""Asked with a client credential: without one 401, and the attempt is on record (tests/web/test_feed.py)."""
+FOR_CLIENTS = {"/backoffice/v1/changes", "/backoffice/v1/expiries"}
+"""Asked with a client credential: without one 401, and the attempt is on record (test_feed.py, test_expiries.py)."""
 OPEN = sorted(
     path
     for (method, path), stands in ROWS.items()
