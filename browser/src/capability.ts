@@ -1,6 +1,7 @@
 /** Can this browser do it? Asked before the first step, so that a customer reads a helpful page instead of an error. */
 import { deleteDB, openDB } from "idb";
 import { MAX_SKEW_MS } from "./clock.ts";
+import { inTime, STORAGE_ANSWERS_MS } from "./patience.ts";
 import type { Persistence } from "./vault.ts";
 
 export type Obstacle = "no-secure-context" | "no-webcrypto" | "no-indexeddb";
@@ -27,19 +28,22 @@ export interface Surroundings {
   readonly serverNowMs: number;
 }
 
-/** Asks nothing of the customer: whether storage is persistent is read, not requested. */
-export async function probe(around: Surroundings): Promise<Capability> {
+/**
+ * Asks nothing of the customer: whether storage is persistent is read, not requested. A storage that does not answer
+ * within `answersMs` keeps nothing.
+ */
+export async function probe(around: Surroundings, answersMs = STORAGE_ANSWERS_MS): Promise<Capability> {
   const obstacles: Obstacle[] = [];
   if (!around.secureContext) obstacles.push("no-secure-context");
   const pair = await tryKey(around.subtle);
   if (pair === null) obstacles.push("no-webcrypto");
-  const keepsData = await keeps(around.indexedDB, new Uint8Array(1), (back) => back instanceof Uint8Array);
+  const keepsData = await inTime(keeps(around.indexedDB, new Uint8Array(1), isData), answersMs, () => false);
   if (pair !== null && !keepsData) obstacles.push("no-indexeddb");
   // Some browsers keep data and no keys (the Lockdown Mode of Safari).
   const keepsKeys =
     pair !== null &&
     keepsData &&
-    (await keeps(around.indexedDB, pair.privateKey, (back) => back instanceof CryptoKey && !back.extractable));
+    (await inTime(keeps(around.indexedDB, pair.privateKey, isLockedKey), answersMs, () => false));
   const storage = await persistence(around.storage);
   const clockSkewMs = around.localNowMs - around.serverNowMs;
   const warnings: Warning[] = [];
@@ -52,6 +56,10 @@ async function tryKey(subtle: SubtleCrypto | undefined): Promise<CryptoKeyPair |
   if (subtle === undefined) return null;
   return subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]).catch(() => null);
 }
+
+const isData = (back: unknown): boolean => back instanceof Uint8Array;
+
+const isLockedKey = (back: unknown): boolean => back instanceof CryptoKey && !back.extractable;
 
 /** A value goes in and comes out again: private windows of some browsers refuse just that. */
 async function keeps(
@@ -66,7 +74,8 @@ async function keeps(
     await database.put("keys", value, "key");
     const back: unknown = await database.get("keys", "key");
     database.close();
-    await deleteDB(name);
+    // Not waited for: what was asked is answered, and a database that is being closed may take its time to go.
+    void deleteDB(name).catch(() => undefined);
     return good(back);
   } catch (error) {
     if (error instanceof DOMException || error instanceof TypeError) return false;

@@ -78,6 +78,8 @@ function local(error: Error): string | null {
       return t("There is no space left on this computer for your key. Please make some space and try again.");
     case "blocked":
       return t("An older page of ours is still open. Please close all other windows of this site and try again.");
+    case "no-answer":
+      return t("This browser's storage does not answer. Please close all windows of the browser and open it again.");
     default:
       return t(
         "This browser does not keep anything for us, perhaps because the window is private. Please use a normal window.",

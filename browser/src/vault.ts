@@ -8,6 +8,7 @@ import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type { Certificate } from "./certificate.ts";
 import { type Bytes, equal } from "./der.ts";
 import type { KeyAlgorithm, KeyPair, WrappedKey } from "./keys.ts";
+import { inTime, STORAGE_ANSWERS_MS } from "./patience.ts";
 
 interface PendingFacts {
   readonly orderId: string;
@@ -47,7 +48,14 @@ export interface InstalledKey {
   readonly installedAt: Date;
 }
 
-export type VaultFault = "unavailable" | "no-space" | "blocked" | "no-such-key" | "not-a-browser-key" | "key-mismatch";
+export type VaultFault =
+  | "unavailable"
+  | "no-answer"
+  | "no-space"
+  | "blocked"
+  | "no-such-key"
+  | "not-a-browser-key"
+  | "key-mismatch";
 
 export class VaultError extends Error {
   override readonly name = "VaultError";
@@ -74,8 +82,11 @@ export class Vault {
     this.#database = database;
   }
 
-  /** VaultError "unavailable" where the browser keeps nothing, "blocked" while an old tab holds an older version open. */
-  static async open(name: string = NAME): Promise<Vault> {
+  /**
+   * VaultError "unavailable" where the browser keeps nothing, "no-answer" where it says nothing within `answersMs`,
+   * "blocked" while an old tab holds an older version open.
+   */
+  static async open(name: string = NAME, answersMs = STORAGE_ANSWERS_MS): Promise<Vault> {
     let refuse: (error: VaultError) => void = () => undefined;
     const blocked = new Promise<never>((_, reject) => {
       refuse = reject;
@@ -93,7 +104,7 @@ export class Vault {
       throw new VaultError("unavailable", { cause });
     });
     try {
-      return new Vault(await Promise.race([opening, blocked]));
+      return new Vault(await inTime(Promise.race([opening, blocked]), answersMs, unanswered));
     } catch (error) {
       void opening.then((late) => late.close()).catch(() => undefined);
       throw error;
@@ -228,10 +239,14 @@ function entry(chain: readonly [Certificate, ...Certificate[]], key: Kept, at: D
   };
 }
 
-/** IndexedDB's failures in our words; anything else passes. */
+function unanswered(): never {
+  throw new VaultError("no-answer");
+}
+
+/** IndexedDB's failures in our words, and its silence; anything else passes. */
 async function guarded<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await work();
+    return await inTime(work(), STORAGE_ANSWERS_MS, unanswered);
   } catch (cause) {
     if (!(cause instanceof DOMException)) throw cause;
     throw new VaultError(cause.name === "QuotaExceededError" ? "no-space" : "unavailable", { cause });

@@ -167,6 +167,10 @@ function refuseKeys(database: IDBDatabase): void {
   };
 }
 
+/** A request without an answer: neither success nor error ever comes. */
+const silentRequest = (): IDBOpenDBRequest =>
+  Object.create(IDBOpenDBRequest.prototype, { addEventListener: { value: () => undefined } }) as IDBOpenDBRequest;
+
 describe("the capability check", () => {
   const good: Surroundings = {
     secureContext: true,
@@ -185,7 +189,9 @@ describe("the capability check", () => {
       storage: "persistent",
       clockSkewMs: 0,
     });
-    expect((await indexedDB.databases()).filter(({ name }) => name?.startsWith("chopmark-probe"))).toEqual([]);
+    await vi.waitFor(async () => {
+      expect((await indexedDB.databases()).filter(({ name }) => name?.startsWith("chopmark-probe"))).toEqual([]);
+    });
   });
 
   test.each([
@@ -223,6 +229,16 @@ describe("the capability check", () => {
     vi.stubGlobal("indexedDB", strict);
     expect(await probe({ ...good, indexedDB: strict })).toMatchObject({ obstacles: [], keepsKeys: false });
     vi.unstubAllGlobals();
+  });
+
+  test("a storage that never answers keeps nothing, and nobody waits for it", async () => {
+    const silent = { open: () => silentRequest() } as unknown as IDBFactory;
+    vi.stubGlobal("indexedDB", silent);
+    const found = await probe({ ...good, indexedDB: silent }, 1);
+    const refused = await Vault.open("silent", 1).catch((error: unknown) => error);
+    vi.unstubAllGlobals();
+    expect(found).toMatchObject({ obstacles: ["no-indexeddb"], keepsKeys: false });
+    expect(refused).toMatchObject({ name: "VaultError", code: "no-answer" });
   });
 
   test("storage that may be cleared is a warning", async () => {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import TimeoutError as PageTooLate
 
 from tests.journey.accessibility import check_page
 from tests.journey.counter import Counter
@@ -139,7 +140,10 @@ class Visitor:
         if reason is not None:
             form.locator(f"input[name=reason][value={reason}]").check()
         self.submit("start")
-        self.page.wait_for_url("**/orders/**")
+        try:
+            self.page.wait_for_url("**/orders/**")
+        except PageTooLate as late:
+            raise AssertionError(f"no order began; the page says: {self.page.locator('body').inner_text()}") from late
 
     def open_old(self, number: str) -> None:
         """Open the present certificate's file."""

@@ -3,9 +3,13 @@ import { Problem } from "../api.ts";
 import { ask } from "../dialog.ts";
 import { find, show, valueOf } from "../dom.ts";
 import { orderAddress, type Page } from "../page.ts";
+import { inTime } from "../patience.ts";
 import { complain } from "../problems.ts";
 import { onSubmit } from "../submit.ts";
 import { t } from "../words.ts";
+
+/** A browser that needs longer to say what it can do is not waited for: the step that makes the key asks again. */
+const LOOK_MS = 5_000;
 
 const MEMBERS = ["operation", "account", "key_home", "reason", "serial", "instead"] as const;
 
@@ -13,7 +17,7 @@ export function attachStart(page: Page, form: HTMLFormElement): void {
   const needsKey = valueOf(form, "operation") !== "revoke";
   const able = needsKey ? look(page, form) : Promise.resolve(null);
   onSubmit(page, form, async () => {
-    const missing = await able;
+    const missing = await inTime(able, LOOK_MS, () => null);
     if (missing !== null && (missing.all || valueOf(form, "key_home") === "browser")) {
       const way = { label: t("See what is missing and what to do"), href: "/help/browser" };
       throw complain(null, t("This browser cannot make a certificate safely."), way);

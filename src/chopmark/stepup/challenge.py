@@ -225,10 +225,10 @@ def expired() -> Refusal:
 
 
 def replaced() -> Refusal:
-    """Return the refusal for a code that a newer code, or a new key of the order, has replaced."""
+    """Return the refusal for a code that a newer code, a new key or a changed contact has made void."""
     said = text(
-        "This code was replaced and no longer works. Please type the code from the newest message, "
-        "or ask for a new code."
+        "This code no longer works: a newer one was sent, or your contact or your key has changed since. "
+        "Please type the code from the newest message, or ask for a new code."
     )
     return Refusal(Kind.CODE_DEAD, said, field="code", code="code_replaced")
 
