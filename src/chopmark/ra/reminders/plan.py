@@ -166,14 +166,15 @@ def _spans(
     return spans
 
 
-def surplus(policy: ReminderPolicy, loads: Mapping[int, int]) -> int:
-    """Return how many of a day's reminders have to yield: those above the capacity that are not urgent."""
-    yielding = sum(count for urgency, count in loads.items() if not _urgent(policy, urgency))
+def surplus(policy: ReminderPolicy, loads: Mapping[int, int], step: Step) -> int:
+    """Return how many of a day's reminders have to yield to a step: those above the capacity that are less urgent.
+
+    An urgent step yields to nothing.
+    """
+    yielding = sum(
+        count for urgency, count in loads.items() if urgency < min(step.urgency, Step(policy.urgent_days).urgency)
+    )
     return min(yielding, max(0, sum(loads.values()) - policy.capacity))
-
-
-def _urgent(policy: ReminderPolicy, urgency: int) -> bool:
-    return urgency >= Step(policy.urgent_days).urgency
 
 
 def timeline(

@@ -36,7 +36,7 @@ imported_certificates = Table(
     Index("imported_by_key", "spki_sha256"),
     Index("imported_by_end", "not_after", "fingerprint"),
     Index("imported_by_run", "run"),
-    partial("imported_living", "not_after", where="state = 'active'"),
+    partial("imported_living", "not_after", "fingerprint", where="state = 'active'"),
     partial("imported_to_revoke", "revoke_after", where="revoke_after IS NOT NULL"),
 )
 certificate_imports = Table(

@@ -128,7 +128,7 @@ holdings = Table(
     Index("holdings_by_key", "spki_sha256"),
     Index("holdings_by_end", "not_after", "serial"),
     unique_where("holdings_one_active", "customer", "profile", where="state = 'active'"),
-    partial("holdings_living", "not_after", where="state = 'active'"),
+    partial("holdings_living", "not_after", "serial", where="state = 'active'"),
 )
 idempotency = Table(
     "idempotency",

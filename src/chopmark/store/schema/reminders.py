@@ -7,7 +7,8 @@ from chopmark.store.schema.columns import customer_key, integer, key, metadata, 
 # One message to one customer on one day in Taiwan: at most one such row. `step` is the most urgent of the steps that
 # it stands for. While it waits its state is `planned`; a worker that sends it holds a lease. The other states are
 # final: `sent`, `unknown` (perhaps sent), `failed`, `unreachable`, `stopped` (replaced), `skipped` (`why` says why).
-# `earliest` is the first day on which it could have been sent: what a restored database has to know.
+# The id is the message id at the gateways, too. `earliest` is the first day on which it could have been sent: after a
+# restore nobody knows whether it was.
 reminders = Table(
     "reminders",
     metadata,
@@ -29,7 +30,6 @@ reminders = Table(
     integer("begun_at", null=True),
     words("channel", null=True),
     integer("contact_version", null=True),
-    words("message", null=True),
     words("gateway", null=True),
     integer("certificates", null=True),
     integer("ended_at", null=True),
@@ -38,7 +38,6 @@ reminders = Table(
     Index("reminders_by_age", "due_at"),
     partial("reminders_waiting", "due_at", where="state = 'planned'"),
     partial("reminders_unreachable", "day", where="state = 'unreachable'"),
-    partial("reminders_by_message", "message", where="message IS NOT NULL"),
 )
 # Which certificates' steps a reminder stands for: each step of a certificate has at most one, for ever. A certificate
 # is named by its serial number, an imported one by its fingerprint.

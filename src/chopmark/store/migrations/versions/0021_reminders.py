@@ -38,7 +38,6 @@ def _reminders() -> None:
         sa.Column("begun_at", sa.BigInteger),
         sa.Column("channel", sa.Text),
         sa.Column("contact_version", sa.BigInteger),
-        sa.Column("message", sa.Text),
         sa.Column("gateway", sa.Text),
         sa.Column("certificates", sa.BigInteger),
         sa.Column("ended_at", sa.BigInteger),
@@ -47,12 +46,8 @@ def _reminders() -> None:
     op.create_index("reminders_one_a_day", "reminders", ["customer", "day"], unique=True, if_not_exists=True)
     op.create_index("reminders_by_day", "reminders", ["day", "state"], if_not_exists=True)
     op.create_index("reminders_by_age", "reminders", ["due_at"], if_not_exists=True)
-    for name, column, where in (
-        ("reminders_waiting", "due_at", "state = 'planned'"),
-        ("reminders_unreachable", "day", "state = 'unreachable'"),
-        ("reminders_by_message", "message", "message IS NOT NULL"),
-    ):
-        _partial(name, "reminders", column, where)
+    _partial("reminders_waiting", "reminders", ["due_at"], "state = 'planned'")
+    _partial("reminders_unreachable", "reminders", ["day"], "state = 'unreachable'")
 
 
 def _certificates_and_customers() -> None:
@@ -85,10 +80,10 @@ def _certificates_and_customers() -> None:
         if_not_exists=True,
     )
     op.create_index("unreachable_contacts_by_age", "unreachable_contacts", ["since"], if_not_exists=True)
-    _partial("holdings_living", "holdings", "not_after", "state = 'active'")
-    _partial("imported_living", "imported_certificates", "not_after", "state = 'active'")
+    _partial("holdings_living", "holdings", ["not_after", "serial"], "state = 'active'")
+    _partial("imported_living", "imported_certificates", ["not_after", "fingerprint"], "state = 'active'")
 
 
-def _partial(name: str, table: str, column: str, where: str) -> None:
+def _partial(name: str, table: str, columns: list[str], where: str) -> None:
     condition = sa.text(where)
-    op.create_index(name, table, [column], sqlite_where=condition, postgresql_where=condition, if_not_exists=True)
+    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition, if_not_exists=True)

@@ -1,0 +1,183 @@
+"""Planning: every night, and each hour for the urgent steps, living certificates get their reminders.
+
+The plan reads certificates in batches, so that its memory stays the same however many there are. It may be interrupted
+anywhere and begins again: what is planned stays, and each step of a certificate is planned once.
+"""
+
+from base64 import b32encode
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from hashlib import sha256
+from typing import Final
+
+from chopmark.core.clock import Clock
+from chopmark.core.types import CustomerId
+from chopmark.ra.reminders.plan import DAY, Ending, Window, moment_of, place, surplus, windows
+from chopmark.ra.reminders.policy import ReminderPolicy, Step
+from chopmark.ra.reminders.ports import Known, LivingCertificate, Placed, ReminderPlans, ReminderState
+from chopmark.tw.trading_days import TradingCalendar
+from chopmark.tw.zone import TAIPEI, local_date, local_midnight
+
+BATCH: Final = 200
+AHEAD: Final = timedelta(days=7)
+"""So far ahead steps are planned: further than any but the first two may be moved by a full day."""
+AHEAD_HOURLY: Final = timedelta(days=1)
+_CLOSED: Final = timedelta(days=13)
+"""The exchange is never closed for longer: so much later than its last trading day a certificate may end."""
+_OPENING: Final = timedelta(days=32)
+"""Longer than a month, which is how renewal windows are counted."""
+
+
+def reminder_id(customer: CustomerId, day: date) -> str:
+    """Return the id of a customer's reminder of a day: the same for whoever plans it, also after a restore."""
+    return (
+        "R" + b32encode(sha256(f"reminder|{customer}|{day.isoformat()}".encode()).digest()[:16]).rstrip(b"=").decode()
+    )
+
+
+class ReminderPlanning:
+    """Plans reminders. `opens` says when a certificate's renewal window opens."""
+
+    def __init__(
+        self,
+        plans: ReminderPlans,
+        policy: ReminderPolicy,
+        calendar: TradingCalendar,
+        opens: Callable[[datetime], datetime],
+        clock: Clock,
+        holder: str,
+        *,
+        renewal_months: int = 1,
+    ) -> None:
+        self._plans = plans
+        self._policy = policy
+        self._calendar = calendar
+        self._opens = opens
+        self._clock = clock
+        self._holder = holder
+        self._months = renewal_months
+
+    async def once(self) -> int:
+        """Plan unless this hour's plan is finished or another process plans. Return 0: there is never more at once."""
+        now = self._clock.now()
+        hour = now.astimezone(TAIPEI).strftime("%Y-%m-%dT%H")
+        done = await self._plans.done()
+        if done == hour or not await self._plans.begin(self._holder, now):
+            return 0
+        nightly = done is None or done[:10] != hour[:10]
+        if await self._plan(now, nightly=nightly):
+            await self._plans.mark(hour)
+        return 0
+
+    async def _plan(self, now: datetime, *, nightly: bool) -> bool:
+        """Plan all steps, or the urgent ones; False when the lease was lost."""
+        today, restored = local_date(now), await self._plans.restored()
+        loads = await self._plans.loads(today)
+        horizon = today + (AHEAD if nightly else AHEAD_HOURLY)
+        for step in reversed(self._policy.steps):
+            if not nightly and not self._policy.is_urgent(step):
+                break
+            if not await self._step(step, now, horizon, restored, loads):
+                return False
+            if not await self._relieve(step, loads):
+                return False
+        return True
+
+    async def _step(
+        self, step: Step, now: datetime, horizon: date, restored: date | None, loads: dict[date, dict[int, int]]
+    ) -> bool:
+        """Plan one step of all certificates, batch by batch."""
+        ends, after = self._ends(step, now, horizon), None
+        while True:
+            batch = await self._plans.untold(step, ends, after, BATCH)
+            if not batch:
+                return True
+            after = batch[-1]
+            known = await self._plans.known([one.customer for one in batch], local_date(now), now)
+            placed = self._placed(step, batch, known, now, horizon, restored, loads)
+            if placed and not await self._plans.place(placed, self._holder, self._clock.now()):
+                return False
+            if len(batch) < BATCH:
+                return True
+
+    def _ends(self, step: Step, now: datetime, horizon: date) -> tuple[datetime, datetime]:
+        """Return when certificates end of which this step may fall until the horizon; more than those is no harm."""
+        if step.days is None:
+            return now, local_midnight(horizon + DAY + _OPENING * self._months)
+        return now, local_midnight(horizon + DAY + timedelta(days=step.days) + _CLOSED)
+
+    def _placed(
+        self,
+        step: Step,
+        batch: Sequence[LivingCertificate],
+        known: Known,
+        now: datetime,
+        horizon: date,
+        restored: date | None,
+        loads: dict[date, dict[int, int]],
+    ) -> list[Placed]:
+        """Return where the step of each certificate goes. `loads` and `known` are kept up to date."""
+        days = {customer: dict(booked) for customer, booked in known.days.items()}
+        found = []
+        for one in batch:
+            window = self._window(step, one, known, now)
+            if window is None or window.first > horizon:
+                continue
+            if restored is not None and window.natural <= restored:
+                found.append(self._lost(one, window, restored))
+                continue
+            mine = days.setdefault(one.customer, {})
+            day = place(self._policy, window, loads, mine)
+            due = None if day is None else moment_of(self._policy, one.customer, day, now, window.until)
+            if day is None or due is None:
+                continue
+            if not mine.get(day):
+                count = loads.setdefault(day, {})
+                count[step.urgency] = count.get(step.urgency, 0) + 1
+            mine[day] = True
+            found.append(self._one(one, window, day, due))
+        return found
+
+    def _window(self, step: Step, one: LivingCertificate, known: Known, now: datetime) -> Window | None:
+        """Return the step's window, unless it has passed, a more urgent one was told already, or it is another's."""
+        if all(one.id != other.id for other in known.living.get(one.customer, ())):
+            return None
+        later = [told.day for told in known.told if told.certificate == one.id and told.step.urgency > step.urgency]
+        ending = Ending(one.not_after, self._opens(one.not_after))
+        for window in windows(self._policy, self._calendar, ending, now):
+            if window.step != step:
+                continue
+            last = min([window.last, *later])
+            if last < window.first:
+                return None
+            return Window(step, window.first, min(window.best, last), last, window.natural, window.until)
+        return None
+
+    def _one(self, one: LivingCertificate, window: Window, day: date, due: datetime) -> Placed:
+        identity = reminder_id(one.customer, day)
+        return Placed(identity, one.customer, one.id, window.step, day, window.natural, due, window.until)
+
+    def _lost(self, one: LivingCertificate, window: Window, restored: date) -> Placed:
+        """Return a step that may have been sent before the restore: it is noted as unknown and not sent."""
+        identity, due = reminder_id(one.customer, restored), local_midnight(restored)
+        step, unknown = window.step, ReminderState.UNKNOWN
+        return Placed(identity, one.customer, one.id, step, restored, window.natural, due, due, unknown)
+
+    async def _relieve(self, step: Step, loads: dict[date, dict[int, int]]) -> bool:
+        """Where a day has become too full, take less urgent reminders from it; the steps that follow are planned anew.
+
+        Return False when the lease was lost.
+        """
+        for day in sorted(loads):
+            while True:
+                over = surplus(self._policy, {u: n for u, n in loads[day].items() if n > 0}, step)
+                if not over:
+                    break
+                gone = await self._plans.release(day, step, min(over, BATCH), self._holder, self._clock.now())
+                if gone is None:
+                    return False
+                for urgency in gone:
+                    loads[day][urgency] -= 1
+                if not gone:
+                    break
+        return True

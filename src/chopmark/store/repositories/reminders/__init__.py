@@ -1,0 +1,1 @@
+"""Reminders: the living certificates, the plan, the queue, and what customers asked for."""

@@ -1,0 +1,56 @@
+"""The one read of living certificates: our own, and those of former CAs that customers brought along.
+
+Living is a certificate that is active and that nothing has replaced. An imported one is replaced by a certificate of
+ours with the same profile, and by an imported one that ends later, where both are for the same account or one of them
+for none.
+"""
+
+from chopmark.core.types import AccountNumber, CustomerId
+from chopmark.ra.reminders.ports import LivingCertificate
+from chopmark.store.engine.columns import moment
+from chopmark.store.engine.script import Row
+
+_OWN = """
+SELECT h.serial AS certificate, h.customer AS customer, h.not_after AS not_after, h.account AS account
+FROM holdings h WHERE h.state = 'active' AND {condition}"""
+_IMPORTED = """
+SELECT i.fingerprint AS certificate, i.customer AS customer, i.not_after AS not_after, i.account AS account
+FROM imported_certificates i
+WHERE i.state = 'active' AND {condition}
+  AND EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live')
+  AND NOT EXISTS (SELECT 1 FROM holdings g
+    WHERE g.customer = i.customer AND g.profile = i.profile AND g.state = 'active')
+  AND NOT EXISTS (SELECT 1 FROM imported_certificates j
+    JOIN certificate_imports s ON s.run = j.run AND s.state = 'live'
+    WHERE j.customer = i.customer AND j.profile = i.profile AND j.state = 'active'
+      AND (j.account = i.account OR j.account IS NULL OR i.account IS NULL)
+      AND (j.not_after > i.not_after OR (j.not_after = i.not_after AND j.fingerprint > i.fingerprint)))"""
+
+
+def living(condition: str) -> str:
+    """Return the SELECT of living certificates that meet a condition.
+
+    In the condition `{c}` stands for the table of certificates, and `{id}` for the column that names one.
+    """
+    return f"{_leg(_OWN, condition)}\nUNION ALL{_leg(_IMPORTED, condition)}"
+
+
+def first_living(condition: str) -> str:
+    """Return the SELECT of the `:most` living certificates that meet a condition and end first, in their order.
+
+    Each half is ordered and cut by its own index, so that a batch costs the same however many there are.
+    """
+    order = "ORDER BY not_after, certificate LIMIT :most"
+    own, imported = _leg(_OWN, condition), _leg(_IMPORTED, condition)
+    return f"SELECT * FROM ({own} {order}) o\nUNION ALL SELECT * FROM ({imported} {order}) p\n{order}"
+
+
+def _leg(select: str, condition: str) -> str:
+    table, column = ("h", "h.serial") if select is _OWN else ("i", "i.fingerprint")
+    return select.format(condition=condition.format(c=table, id=column))
+
+
+def living_of(row: Row) -> LivingCertificate:
+    """Return a row of that SELECT."""
+    account = None if row["account"] is None else AccountNumber(row["account"])
+    return LivingCertificate(row["certificate"], CustomerId(row["customer"]), moment(row["not_after"]), account)
