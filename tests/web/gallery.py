@@ -11,10 +11,12 @@ from pathlib import Path
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
 from chopmark.ra.overview import Countdown
+from chopmark.ra.reminders.ports import ReminderState
 from chopmark.web import step_views as s
 from chopmark.web import views as v
 from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
 from chopmark.web.i18n import Lang, Translator, load_catalogues
+from chopmark.web.reminder_views import ReminderRow, RemindersPage
 from chopmark.web.render import Page, Pages
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
@@ -214,6 +216,7 @@ def portal(w: World) -> dict[str, Page]:
         ),
         "inquiry": v.InquiryPage(inquiry, w.accounts, certificate(), old),
         "inquiry-none": v.InquiryPage(inquiry, w.accounts, None),
+        **reminders(w),
         "revoke": v.RevokePage(revoke, w.accounts, "F014000-0000007", (certificate(),)),
         "revoke-none": v.RevokePage(revoke, w.accounts, "F014000-0000007", ()),
         "profile": v.ProfilePage(
@@ -243,6 +246,29 @@ def portal(w: World) -> dict[str, Page]:
             ),
         ),
         "repository-empty": v.RepositoryPage(w.frame(signed_in=False), ()),
+    }
+
+
+def reminders(w: World) -> dict[str, Page]:
+    """Return the page of a certificate's reminders."""
+    frame, end = w.frame(ServiceKey.CERTIFICATES, "/certificates/inquiry"), NOW + timedelta(days=20)
+    sent = ReminderRow(None, NOW - timedelta(days=9), ReminderState.SENT, Channel.EMAIL)
+    unknown = ReminderRow(14, NOW - timedelta(hours=3), ReminderState.UNKNOWN, Channel.EMAIL)
+    days = ((7, Channel.EMAIL), (3, Channel.MOBILE), (1, Channel.MOBILE), (0, Channel.MOBILE))
+    coming = [ReminderRow(n, end - timedelta(days=n), ReminderState.PLANNED, channel) for n, channel in days]
+    paused = (sent, unknown, replace(coming[0], paused=True), *coming[1:])
+    lost = (replace(sent, state=ReminderState.UNREACHABLE, channel=None), *(replace(r, channel=None) for r in coming))
+    pauses = (date(2026, 11, 29), date(2026, 12, 6), date(2026, 12, 8))
+    both = (Channel.EMAIL, Channel.MOBILE)
+    wrong = v.Problem(
+        text("Please choose one of the days. The reminders of the last days cannot be paused."), "paused_until"
+    )
+    return {
+        "reminders": RemindersPage(frame, end, (sent, unknown, *coming), both, None, pauses),
+        "reminders-paused": RemindersPage(frame, end, paused, both, Channel.MOBILE, pauses, pauses[1]),
+        "reminders-wrong": RemindersPage(frame, end, (sent, *coming), both, None, pauses, problem=wrong),
+        "reminders-unreachable": RemindersPage(frame, end, lost, ()),
+        "reminders-none": RemindersPage(frame, None),
     }
 
 

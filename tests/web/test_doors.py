@@ -66,6 +66,8 @@ ROWS: Mapping[Route, Row] = {
     ("GET", "/certificates"): row(session=True, token=False, owned="?account"),
     ("GET", "/certificates/apply"): row(session=True, token=False, owned="?account"),
     ("GET", "/certificates/inquiry"): row(session=True, token=False, owned="?account"),
+    ("GET", "/certificates/reminders"): OWN,
+    ("POST", "/certificates/reminders"): row("own_reminders.ask", session=True),
     ("GET", "/certificates/revoke"): row(session=True, token=False, owned="?account"),
     ("GET", "/demo"): READ,
     ("GET", "/demo/inbox"): READ,
@@ -145,7 +147,18 @@ class Noted:
         return called
 
 
-PARTS = ("sessions", "launches", "enrolment", "rekey", "possession", "program", "revocation", "stopping", "slips")
+PARTS = (
+    "sessions",
+    "launches",
+    "enrolment",
+    "rekey",
+    "possession",
+    "program",
+    "revocation",
+    "stopping",
+    "slips",
+    "own_reminders",
+)
 
 
 def part_of(world: World, name: str) -> object:
@@ -198,6 +211,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
             await order.call(f"{order.path}/credential")
             await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")
+            await form(order.browser, "/certificates/reminders", channel="email")
             await form(order.browser, "/sign-out")
     await without_contacts(world)
     order = await (await errand(world, "C10003")).until("slip", "enrol")

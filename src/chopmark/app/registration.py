@@ -17,6 +17,8 @@ from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
+from chopmark.ra.reminders.own import CustomerReminders
+from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.services import RaServices
 from chopmark.ra.slips import SlipDesk
@@ -37,6 +39,8 @@ from chopmark.store.repositories.ra.stops import StopRepository
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.ra.subscriber_certificates import SubscriberCertificateRepository
 from chopmark.store.repositories.rate_limits import RateLimitRepository
+from chopmark.store.repositories.reminders.own import OwnReminderRepository
+from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 
@@ -80,6 +84,13 @@ def ra_services(
         ),
         idempotency=IdempotencyRepository(engine),
         feed=FeedRepository(engine),
+        own_reminders=CustomerReminders(
+            context,
+            ReminderPolicy(),
+            foundation.calendar,
+            OwnReminderRepository(engine),
+            ReminderPreferenceRepository(engine),
+        ),
         expiries=Expiries(ExpiryRepository(engine), foundation.calendar, foundation.policy.channels, clock),
     )
 

@@ -16,6 +16,7 @@ from chopmark.ra.ports import Idempotency
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
+from chopmark.ra.reminders.own import CustomerReminders
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
@@ -48,3 +49,4 @@ class RaServices:
     idempotency: Idempotency
     feed: Feed
     expiries: Expiries
+    own_reminders: CustomerReminders

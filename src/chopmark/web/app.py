@@ -21,7 +21,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web import api, backoffice, outside, portal, problems, reports, steps, stop
+from chopmark.web import api, backoffice, outside, portal, problems, reminders, reports, steps, stop
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.load import Counted, busy_of
@@ -204,6 +204,7 @@ def framework(web: WebServices) -> Litestar:
             steps.ROUTER,
             portal.ROUTER,
             stop.ROUTER,
+            reminders.ROUTER,
             outside.ROUTER,
             reports.ROUTER,
             backoffice.ROUTER,
