@@ -23,6 +23,7 @@ from chopmark.identity.sealed import Sealer, SealKey
 from chopmark.keys.keyring import Keyring
 from chopmark.keys.shares import Shares
 from chopmark.ra.policy import PRESETS, Policy
+from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.stepup.derive import OtpKeys
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
@@ -58,6 +59,7 @@ class Foundation:
     settings: Settings
     brand: Brand
     policy: Policy
+    reminders: ReminderPolicy
     calendar: TradingCalendar
     engine: Engine
     installation: Installation
@@ -106,6 +108,7 @@ async def open_foundation(
         settings=settings,
         brand=brand,
         policy=policy_of(settings),
+        reminders=settings.reminders.policy(channels_of(settings)),
         calendar=calendar,
         engine=engine,
         installation=installation,

@@ -24,6 +24,8 @@ class MessagingServices:
 
     outbox: OutboxRepository
     router: Router
+    reminder_router: Router
+    """For reminders: nothing goes out twice, and its breakers and its share of the gateways' limits are its own."""
     inbox: InboxRepository
     reports: DeliveryReports
     webhook: Webhook | None
@@ -37,9 +39,11 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     deliveries = DeliveryRepository(foundation.engine)
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
     spending = SpendingRepository(foundation.engine, limits)
+    part = SpendingRepository(foundation.engine, limits, percent=foundation.reminders.gateway_percent)
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
         router=Router(gateways, deliveries, spending=spending),
+        reminder_router=Router(gateways, deliveries, spending=part, once=True),
         inbox=inbox,
         webhook=webhook_of(foundation.settings),
         reports=DeliveryReports(gateways, deliveries, foundation.clock),

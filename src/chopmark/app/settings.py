@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
     FormerEnvironment,
@@ -220,6 +221,7 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    reminders: Reminders = Reminders()
     limits: Limits = Limits()
     clock_kept_by: Annotated[
         Literal["kernel", "host"],

@@ -7,6 +7,7 @@ from functools import partial
 
 from chopmark.app import issuing_cas
 from chopmark.app.foundation import SystemEntropy
+from chopmark.app.messaging import sender_of
 from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
 from chopmark.app.webhooks import webhook_tasks
@@ -17,19 +18,26 @@ from chopmark.jobs.clock import ClockNote, unless_in_doubt
 from chopmark.jobs.deliver import Carrier, Delivery, lanes
 from chopmark.jobs.journal import JournalCheck, unless_behind
 from chopmark.jobs.loop import Task
+from chopmark.jobs.remind import BATCH as REMINDED
+from chopmark.jobs.remind import EVERY_S, Reminding
 from chopmark.jobs.resume import Resume
 from chopmark.jobs.revoke import BATCH as ENDINGS
 from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.messaging.templates import Sender
+from chopmark.ra.policy import renewal_opens
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.reentry import Reentry, Verbs
+from chopmark.ra.reminders.planning import ReminderPlanning
+from chopmark.ra.reminders.ports import ReminderRules
 from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.failing import FailingJobs
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
+from chopmark.store.repositories.reminders.plans import ReminderPlanRepository
+from chopmark.store.repositories.reminders.queue import ReminderQueueRepository
 from chopmark.store.repositories.retention import RetentionRepository
 
 DELIVERY_LANES = 3
@@ -44,6 +52,7 @@ def tasks(services: Services) -> tuple[Task, ...]:
     every = (
         Task("clock", ClockNote(trouble, foundation.installation, foundation.settings.node).once, 10.0),
         *_of_messages(services, holder),
+        *_of_reminders(services, holder),
         *_of_orders(services, holder),
         *_of_cas(services),
         *_of_audit(services, holder),
@@ -72,6 +81,23 @@ def _of_messages(services: Services, holder: str) -> tuple[Task, ...]:
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait),
         Task("reports", services.messaging.reports.ask, 30.0),
+    )
+
+
+def _of_reminders(services: Services, holder: str) -> tuple[Task, ...]:
+    """Return the jobs of reminders; none where the settings say that none are sent."""
+    foundation, trouble = services.foundation, services.audit.clockwatch.trouble
+    if foundation.settings.reminders.send == "no":
+        return ()
+    engine, policy, clock = foundation.engine, foundation.reminders, foundation.clock
+    rules = ReminderRules(policy, foundation.calendar, partial(renewal_opens, foundation.policy))
+    planning = ReminderPlanning(ReminderPlanRepository(engine), rules, clock, holder)
+    sender, people = sender_of(foundation.brand), services.identity.people
+    router = services.messaging.reminder_router
+    reminding = Reminding(ReminderQueueRepository(engine), rules, people, router, sender, clock, holder)
+    return (
+        Task("remind-plan", unless_in_doubt("remind-plan", planning.once, trouble), 60.0),
+        Task("remind", unless_in_doubt("remind", reminding.once, trouble), EVERY_S, full=REMINDED),
     )
 
 

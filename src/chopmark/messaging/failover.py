@@ -71,7 +71,8 @@ class Router:
     """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own.
 
     `attempts` is what outlives the process; only gateways that `repeats` do without. `spending` knows the limits that
-    some gateways have a day.
+    some gateways have a day. `once`: no message goes out twice, not even by the next gateway or one that `repeats`;
+    what may have been sent ends as UNKNOWN.
     """
 
     def __init__(
@@ -81,13 +82,17 @@ class Router:
         *,
         breaker: Breaker | None = None,
         spending: Spending | None = None,
+        once: bool = False,
     ) -> None:
         self._gateways = tuple(gateways)
         self._attempts = attempts
         self._spending = spending
+        self._once = once
         names = [gateway.name for gateway in self._gateways]
         if len(set(names)) != len(names):
             raise ValueError("two gateways share a name")
+        if once and attempts is None:
+            raise ValueError("what goes out once needs attempts on record")
         if attempts is None and not all(gateway.repeats for gateway in self._gateways):
             raise ValueError("a gateway that must not get a message twice needs attempts on record")
         self._breakers = dict.fromkeys(names, breaker or Breaker())
@@ -113,9 +118,9 @@ class Router:
             if isinstance(outcome, Receipt):
                 return outcome
             faults.append(outcome)
-            if outcome.verdict is Verdict.FINAL:
+            if outcome.verdict is Verdict.FINAL or (self._once and outcome.verdict is Verdict.UNKNOWN):
                 break
-        raise _worst(faults)
+        raise _worst(faults, once=self._once)
 
     async def close(self) -> None:
         """End what the gateways keep open between messages."""
@@ -128,13 +133,15 @@ class Router:
         if admitted is None:
             why = self._why.get(gateway.channel)
             return GatewayFault(FaultReason.BREAKERS_OPEN, Verdict.LATER, because=why)
-        attempts = None if gateway.repeats else self._attempts
+        attempts = None if gateway.repeats and not self._once else self._attempts
         if attempts is not None:
             earlier = await attempts.begin(message.message_id, gateway.name, now)
             if earlier is not None:
                 return earlier.outcome
         self._breakers[gateway.name] = admitted
         outcome = await self._within_limits(gateway, message, now)
+        if self._once and isinstance(outcome, GatewayFault) and outcome.perhaps:
+            outcome = GatewayFault(FaultReason.FATE_UNKNOWN, Verdict.UNKNOWN, because=outcome.named)
         if attempts is not None:
             await attempts.end(message.message_id, gateway.name, outcome, now)
         self._learn(gateway, outcome, now)
@@ -188,9 +195,11 @@ async def _handed(gateway: Gateway, message: Message) -> Receipt | GatewayFault:
         return fault
 
 
-def _worst(faults: list[GatewayFault]) -> GatewayFault:
+def _worst(faults: list[GatewayFault], *, once: bool) -> GatewayFault:
     """Return what the faults of all gateways come to for the message: see `Router.send`."""
     if faults[-1].verdict is Verdict.FINAL:
+        return faults[-1]
+    if once and faults[-1].verdict is Verdict.UNKNOWN:
         return faults[-1]
     later = [fault for fault in faults if fault.retryable]
     if later:

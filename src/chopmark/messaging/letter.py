@@ -12,9 +12,10 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE
 from email.utils import format_datetime
+from hashlib import sha256
 from typing import Final
 
-from chopmark.messaging.ports import Message
+from chopmark.messaging.ports import Attachment, Message
 
 _ADDRESS: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 _SPECIAL: Final = frozenset('<>()[]\\,;:"@')
@@ -22,6 +23,8 @@ _MESSAGE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _WORD_OCTETS: Final = 39
 """Octets of text in an encoded word: its line has at most 76 characters, the header's name too (RFC 2047 s.2)."""
 _PLAIN_SUBJECT: Final = 66
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_TEXT_PART: Final = b'Content-Type: text/plain; charset="utf-8"\r\nContent-Transfer-Encoding: base64\r\n\r\n'
 _CONTENT: Final = (
     b'Auto-Submitted: auto-generated\r\nContent-Type: text/plain; charset="utf-8"\r\n'
     b"Content-Transfer-Encoding: base64\r\nMIME-Version: 1.0\r\n\r\n"
@@ -54,7 +57,29 @@ class Letterhead:
             f"Date: {format_datetime(message.at.astimezone(UTC))}\r\n"
             f"Message-ID: <{message.message_id}@{self._domain}>\r\n"
         )
-        return self._from + head.encode("ascii") + _CONTENT + _body(message.text.reveal())
+        start = self._from + head.encode("ascii")
+        if message.attachment is None:
+            return start + _CONTENT + _body(message.text.reveal())
+        return start + _with(message.attachment, _body(message.text.reveal()), message.message_id)
+
+
+def _with(attachment: Attachment, body: bytes, message_id: str) -> bytes:
+    """Return the rest of a mail with an attachment (RFC 2046 s.5.1).
+
+    The boundary follows from the message id, so that the same message is the same octets; base64 has no `_`.
+    """
+    if _FILE_NAME.fullmatch(attachment.name) is None:
+        raise ValueError("the attachment's name does not fit into a header")
+    boundary = f"=_{sha256(message_id.encode()).hexdigest()[:32]}"
+    head = f'Auto-Submitted: auto-generated\r\nContent-Type: multipart/mixed; boundary="{boundary}"\r\n'
+    second = (
+        f"Content-Type: {attachment.content_type}\r\n"
+        f'Content-Disposition: attachment; filename="{attachment.name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n\r\n"
+    )
+    between, last = f"--{boundary}\r\n".encode(), f"--{boundary}--\r\n".encode()
+    parts = (head.encode(), b"MIME-Version: 1.0\r\n\r\n", between, _TEXT_PART, body, between, second.encode())
+    return b"".join(parts) + _lines(attachment.content) + last
 
 
 def is_plain(address: str) -> bool:
@@ -84,4 +109,8 @@ def _subject(text: str) -> str:
 def _body(text: str) -> bytes:
     """Return the text with CRLF line ends in lines of base64 (RFC 2045 s.6.8)."""
     lines = text.encode().splitlines()
-    return encodebytes(b"".join(line + b"\r\n" for line in lines)).replace(b"\n", b"\r\n")
+    return _lines(b"".join(line + b"\r\n" for line in lines))
+
+
+def _lines(octets: bytes) -> bytes:
+    return encodebytes(octets).replace(b"\n", b"\r\n")

@@ -1,7 +1,7 @@
 """What delivery needs from others: gateways that carry a message, and the rows of work waiting to be done."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -33,11 +33,17 @@ class Purpose(StrEnum):
     REPLACING = "replacing"
     ORDER_STOPPED = "order_stopped"
     CERTIFICATE_STOPPED = "certificate_stopped"
+    REMINDER = "reminder"
 
     @property
     def is_code(self) -> bool:
         """Whether the message carries a one-time code."""
         return self in _CODES.values()
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether the message says that something happened."""
+        return not self.is_code and self is not Purpose.REMINDER
 
 
 _CODES: Mapping[Operation, Purpose] = {
@@ -54,13 +60,23 @@ def code_purpose(operation: Operation) -> Purpose:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a mail; `content_type` is the header's value, `name` plain ASCII."""
+
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message to one destination; a retry or another gateway gets this very value again.
 
     `message_id` is the work row's id and tells a provider that two sends are one. `at` is when the
     code or event came to be, aware UTC; after `ttl_s` seconds from it the message is worthless.
     The destination is E.164 or an e-mail address; `subject` is shown for e-mail only and holds no
-    secret; `code` is the code that `text` spells, for a gateway that must treat it apart.
+    secret; `code` is the code that `text` spells, for a gateway that must treat it apart; an `attachment` goes
+    with mail only.
     """
 
     message_id: str
@@ -74,6 +90,7 @@ class Message:
     customer: CustomerId
     challenge: ChallengeId | None = None
     code: Secret | None = None
+    attachment: Attachment | None = None
     handed_at: datetime | None = None
     """When this attempt began; None: as the message came to be."""
 
@@ -145,13 +162,21 @@ class GatewayFault(Exception):
     """
 
     def __init__(
-        self, reason: FaultReason, verdict: Verdict, *, because: FaultReason | None = None, detail: str = ""
+        self,
+        reason: FaultReason,
+        verdict: Verdict,
+        *,
+        because: FaultReason | None = None,
+        detail: str = "",
+        perhaps: bool = False,
     ) -> None:
         super().__init__(f"{reason.value}, {verdict.value}")
         self.reason = reason
         self.verdict = verdict
         self.named = because or reason
         """What goes on record: where a gateway only rests, why it does."""
+        self.perhaps = perhaps
+        """Whether the gateway may have the message although it may be handed over again (`Gateway.repeats`)."""
         self.detail = detail if detail.isascii() and detail.replace("-", "").replace("_", "").isalnum() else ""
 
     @property

@@ -82,21 +82,22 @@ class SmtpGateway:
         destination = message.destination.reveal()
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
-        mail = self._letterhead.letter(message)
+        mail, said = self._letterhead.letter(message), _Said()
         try:
             async with asyncio.timeout(self.settings.total_s):
-                line, answer = await self._hand_over(destination, mail)
+                line, answer = await self._hand_over(destination, mail, said)
         except (aiosmtplib.SMTPException, OSError) as error:
-            return _fault(error)
+            return _fault(error, perhaps=said.mail)
         await self.lines.give(line)
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)
 
-    async def _hand_over(self, destination: str, mail: bytes) -> tuple[Line, str]:
-        """Return what the server said when it took the mail, and the connection."""
+    async def _hand_over(self, destination: str, mail: bytes, said: "_Said") -> tuple[Line, str]:
+        """Return what the server said when it took the mail, and the connection. `said` tells how far it came."""
         line = await self._begun()
         try:
             await line.client.rcpt(destination)
+            said.mail = True
             answer = (await line.client.data(mail)).message
         except BaseException:
             line.drop()
@@ -151,8 +152,15 @@ class SmtpGateway:
         )
 
 
-def _fault(error: Exception) -> GatewayFault:
-    """Return what the error means, without its words."""
+@dataclass(slots=True)
+class _Said:
+    """Whether the mail itself was begun: an answer that is lost after that may have been a yes."""
+
+    mail: bool = False
+
+
+def _fault(error: Exception, *, perhaps: bool = False) -> GatewayFault:
+    """Return what the error means, without its words. `perhaps`: the mail was begun."""
     match error:
         case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
             lasting = status >= 500
@@ -167,18 +175,18 @@ def _fault(error: Exception) -> GatewayFault:
         case aiosmtplib.SMTPDataError():
             return GatewayFault(FaultReason.CONTENT, Verdict.FINAL)
         case TimeoutError():
-            return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER)
+            return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER, perhaps=perhaps)
         case aiosmtplib.SMTPServerDisconnected():
-            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER, perhaps=perhaps)
         case ssl.SSLError():
-            return GatewayFault(FaultReason.TLS, Verdict.LATER)
+            return GatewayFault(FaultReason.TLS, Verdict.LATER, perhaps=perhaps)
         case aiosmtplib.SMTPConnectError() if isinstance(error.__cause__, ssl.SSLError):
             return GatewayFault(FaultReason.TLS, Verdict.LATER)
         case aiosmtplib.SMTPConnectError():
             return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
         case OSError():
-            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
-    return GatewayFault(FaultReason.PROTOCOL, Verdict.LATER)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER, perhaps=perhaps)
+    return GatewayFault(FaultReason.PROTOCOL, Verdict.LATER, perhaps=perhaps)
 
 
 def _is_loopback(host: str) -> bool:

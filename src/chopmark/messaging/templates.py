@@ -90,7 +90,7 @@ def write_code(
         "firm": sender.name(language),
         "hotline": sender.hotline,
         "doing": _DOING[language][purpose],
-        "account": _account(account_last3, language, channel),
+        "account": account_words(account_last3, language, channel),
         "code": made.code.reveal(),
         "reference": made.reference,
         "key": "" if made.key_name is None else _KEY_NAMED[language, channel] % {"key": made.key_name},
@@ -114,8 +114,8 @@ def write_notice(
 
     `stop` is the reference that stops a replacement: the notice of one has it, and no other.
     """
-    if purpose.is_code:
-        raise ValueError(f"{purpose} is about a code")
+    if not purpose.is_notice:
+        raise ValueError(f"{purpose} is no notice")
     reference = "" if stop is None else stop.reveal()
     if not (_STOP if purpose is Purpose.REPLACING else _NO_STOP).fullmatch(reference):
         raise ValueError("the notice of a replacement has a reference of two groups of five letters, and no other has")
@@ -124,7 +124,7 @@ def write_notice(
     parts = {
         "firm": sender.name(language),
         "hotline": sender.hotline,
-        "account": _account(account_last3, language, channel),
+        "account": account_words(account_last3, language, channel),
         "at": at.astimezone(TAIPEI).strftime("%Y/%m/%d %H:%M"),
         "stop": reference,
     }
@@ -133,7 +133,8 @@ def write_notice(
     return Written(_NOTICE_SUBJECT[language] % parts, Secret(_NOTICE_TEXT[language, channel] % parts))
 
 
-def _account(last3: str | None, language: Language, channel: Channel) -> str:
+def account_words(last3: str | None, language: Language, channel: Channel) -> str:
+    """Return how a message names an account, by exactly its last three characters; empty for None."""
     if last3 is None:
         return ""
     if not _LAST3.fullmatch(last3):

@@ -5,7 +5,7 @@ anywhere and begins again: what is planned stays, and each step of a certificate
 """
 
 from base64 import b32encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -13,9 +13,8 @@ from typing import Final
 from chopmark.core.clock import Clock
 from chopmark.core.types import CustomerId
 from chopmark.ra.reminders.plan import DAY, Ending, Window, moment_of, place, surplus, windows
-from chopmark.ra.reminders.policy import ReminderPolicy, Step
-from chopmark.ra.reminders.ports import Known, LivingCertificate, Placed, ReminderPlans, ReminderState
-from chopmark.tw.trading_days import TradingCalendar
+from chopmark.ra.reminders.policy import Step
+from chopmark.ra.reminders.ports import Known, LivingCertificate, Placed, ReminderPlans, ReminderRules, ReminderState
 from chopmark.tw.zone import TAIPEI, local_date, local_midnight
 
 BATCH: Final = 200
@@ -24,8 +23,6 @@ AHEAD: Final = timedelta(days=7)
 AHEAD_HOURLY: Final = timedelta(days=1)
 _CLOSED: Final = timedelta(days=13)
 """The exchange is never closed for longer: so much later than its last trading day a certificate may end."""
-_OPENING: Final = timedelta(days=32)
-"""Longer than a month, which is how renewal windows are counted."""
 
 
 def reminder_id(customer: CustomerId, day: date) -> str:
@@ -36,26 +33,14 @@ def reminder_id(customer: CustomerId, day: date) -> str:
 
 
 class ReminderPlanning:
-    """Plans reminders. `opens` says when a certificate's renewal window opens."""
+    """Plans reminders."""
 
-    def __init__(
-        self,
-        plans: ReminderPlans,
-        policy: ReminderPolicy,
-        calendar: TradingCalendar,
-        opens: Callable[[datetime], datetime],
-        clock: Clock,
-        holder: str,
-        *,
-        renewal_months: int = 1,
-    ) -> None:
+    def __init__(self, plans: ReminderPlans, rules: ReminderRules, clock: Clock, holder: str) -> None:
         self._plans = plans
-        self._policy = policy
-        self._calendar = calendar
-        self._opens = opens
+        self._policy = rules.policy
+        self._rules = rules
         self._clock = clock
         self._holder = holder
-        self._months = renewal_months
 
     async def once(self) -> int:
         """Plan unless this hour's plan is finished or another process plans. Return 0: there is never more at once."""
@@ -103,8 +88,12 @@ class ReminderPlanning:
     def _ends(self, step: Step, now: datetime, horizon: date) -> tuple[datetime, datetime]:
         """Return when certificates end of which this step may fall until the horizon; more than those is no harm."""
         if step.days is None:
-            return now, local_midnight(horizon + DAY + _OPENING * self._months)
+            return now, local_midnight(horizon + DAY) + self._longest_window(now)
         return now, local_midnight(horizon + DAY + timedelta(days=step.days) + _CLOSED)
+
+    def _longest_window(self, now: datetime) -> timedelta:
+        """Return how long a renewal window is at most, with a week to spare: months differ by three days."""
+        return now - self._rules.opens(now) + timedelta(days=7)
 
     def _placed(
         self,
@@ -143,8 +132,8 @@ class ReminderPlanning:
         if all(one.id != other.id for other in known.living.get(one.customer, ())):
             return None
         later = [told.day for told in known.told if told.certificate == one.id and told.step.urgency > step.urgency]
-        ending = Ending(one.not_after, self._opens(one.not_after))
-        for window in windows(self._policy, self._calendar, ending, now):
+        ending = Ending(one.not_after, self._rules.opens(one.not_after))
+        for window in windows(self._policy, self._rules.calendar, ending, now):
             if window.step != step:
                 continue
             last = min([window.last, *later])

@@ -1,6 +1,6 @@
 """What reminders read and write: living certificates, planned reminders, and what is known of the customers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -11,7 +11,17 @@ from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.attempts import Attempt
 from chopmark.messaging.ports import FaultReason
-from chopmark.ra.reminders.policy import Step
+from chopmark.ra.reminders.policy import ReminderPolicy, Step
+from chopmark.tw.trading_days import TradingCalendar
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderRules:
+    """The firm's rules, the trading days, and when the renewal window of a certificate that ends then opens."""
+
+    policy: ReminderPolicy
+    calendar: TradingCalendar
+    opens: Callable[[datetime], datetime]
 
 
 class ReminderState(StrEnum):

@@ -18,7 +18,9 @@ from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Script, at_once, query
 from chopmark.store.repositories.records import append
+from chopmark.store.repositories.reminders.plans import restored_at
 from chopmark.store.repositories.va.answers import CHANGES_CHANNEL, NEVER
+from chopmark.tw.zone import local_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,14 @@ class RestoredRepository:
     async def renew_status(self, now: datetime) -> None:
         """Make every OCSP answer and every revocation list due now, so that they are signed anew.
 
-        List numbers only rise.
+        List numbers only rise. Reminders that may have been sent in the lost time are closed as unknown.
         """
 
         def script() -> Script[None]:
             yield query(_NO_ANSWERS)
             yield query(_ANSWERS_DUE, now=ms(now))
             yield query(_LISTS_DUE)
+            yield from restored_at(now, local_date(now))
             yield Notify(CHANGES_CHANNEL)
 
         await self._engine.run(script)

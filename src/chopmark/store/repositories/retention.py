@@ -17,6 +17,8 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, at_once, query, whole
 from chopmark.store.repositories.leases import taking
 
+REMINDED: Final = timedelta(days=400)
+"""Longer than a certificate lives after its first reminder, and than a customer takes to ask whether one was sent."""
 BATCH: Final = 200
 """A transaction deletes at most so many rows, so that other writers wait some milliseconds only."""
 LEASE: Final = timedelta(seconds=30)
@@ -105,6 +107,14 @@ LIVES: Final = (
         "done_at IS NOT NULL",
     ),
     Life("deliveries", "begun_at", timedelta(days=30), "as the rows of work that they belong to"),
+    Life(
+        "reminded_certificates",
+        "at",
+        REMINDED,
+        "a step of a certificate is told once; by then the certificate has ended",
+    ),
+    Life("reminders", "due_at", REMINDED + timedelta(days=40), "whether somebody was reminded of the last certificate"),
+    Life("unreachable_contacts", "since", REMINDED, "a contact that a gateway called dead, unless it was changed"),
     Life("inbox", "at", timedelta(days=30), "the demo's messages"),
     Life("former_contacts", "ended_at", KEPT, "notices to an address that was replaced"),
 )

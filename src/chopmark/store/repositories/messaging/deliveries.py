@@ -54,6 +54,30 @@ WHERE (message, gateway) IN (
 )
 RETURNING gateway, provider_id
 """
+# A reminder that did not arrive within a day tells that nothing arrives at this contact, and so does a notice. A code's
+# life is too short to tell: the phone may have been off.
+_DEAD = """
+INSERT INTO unreachable_contacts (customer, channel, version, why, since)
+SELECT customer, channel, version, 'reported', CAST(:now AS BIGINT) FROM (
+  SELECT r.customer AS customer, r.channel AS channel, r.contact_version AS version
+  FROM deliveries d JOIN reminders r ON r.id = d.message
+  WHERE d.gateway = :gateway AND d.provider_id = :provider
+  UNION ALL
+  SELECT w.customer AS customer, w.channel AS channel, w.contact_version AS version
+  FROM deliveries d JOIN work w ON w.id = d.message AND w.kind = 'notice'
+  WHERE d.gateway = :gateway AND d.provider_id = :provider
+) m WHERE m.customer IS NOT NULL AND m.channel IS NOT NULL AND m.version IS NOT NULL
+ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
+WHERE unreachable_contacts.version <= excluded.version
+"""
+_ARRIVED = """
+DELETE FROM unreachable_contacts WHERE EXISTS (
+  SELECT 1 FROM deliveries d LEFT JOIN reminders r ON r.id = d.message LEFT JOIN work w ON w.id = d.message
+  WHERE d.gateway = :gateway AND d.provider_id = :provider
+    AND COALESCE(r.customer, w.customer) = unreachable_contacts.customer
+    AND COALESCE(r.channel, w.channel) = unreachable_contacts.channel
+    AND COALESCE(r.contact_version, w.contact_version) = unreachable_contacts.version)
+"""
 FIRST_ASKED: Final = timedelta(seconds=30)
 ASKED_FOR: Final = timedelta(days=1)
 
@@ -99,7 +123,10 @@ class DeliveryRepository:
 
         def script() -> Script[bool]:
             found = guard(_REPORTED, state=report.state.value, detail=report.detail, now=ms(now), **named)
-            return (yield from at_once(found, query(_SAID, outcome=outcome, **named))) is not None
+            contact = query(_ARRIVED, **named)
+            if report.state is ReportState.FAILED:
+                contact = query(_DEAD, now=ms(now), **named)
+            return (yield from at_once(found, query(_SAID, outcome=outcome, **named), contact)) is not None
 
         return await self._engine.run(script)
 

@@ -30,12 +30,16 @@ SELECT
 
 
 class SpendingRepository:
-    """Implements `messaging.failover.Spending` for gateways with these limits; the others have none."""
+    """Implements `messaging.failover.Spending` for gateways with these limits; the others have none.
 
-    def __init__(self, engine: Engine, limits: Mapping[str, SendLimits]) -> None:
+    With `percent`, what it counts may use so much of each limit, and the rest is left for codes.
+    """
+
+    def __init__(self, engine: Engine, limits: Mapping[str, SendLimits], *, percent: int = 100) -> None:
         self._engine = engine
         self._rate_limits = RateLimitRepository(engine)
         self._limits = limits
+        self._percent = percent
         self._looked_at: datetime | None = None
         self._pumped = False
 
@@ -67,11 +71,15 @@ class SpendingRepository:
 
     def _of(self, gateway: str, segments: int) -> tuple[RateLimit, ...]:
         """Return a use of the day's messages, and one of the day's SMS for each that is paid for."""
+        found = self._within(gateway, segments, "gateway", 100)
+        return found if self._percent == 100 else found + self._within(gateway, segments, "reminders", self._percent)
+
+    def _within(self, gateway: str, segments: int, name: str, percent: int) -> tuple[RateLimit, ...]:
         known = self._limits.get(gateway, SendLimits())
         found: list[RateLimit] = []
         if known.per_day is not None:
-            found.append(RateLimit(f"gateway:{gateway}:1d", known.per_day, _DAY))
+            found.append(RateLimit(f"{name}:{gateway}:1d", known.per_day * percent // 100, _DAY))
         if known.spend_per_day is not None:
-            paid = RateLimit(f"gateway-spend:{gateway}:1d", known.spend_per_day // known.price, _DAY)
+            paid = RateLimit(f"{name}-spend:{gateway}:1d", known.spend_per_day * percent // 100 // known.price, _DAY)
             found += [paid] * segments
         return tuple(found)
