@@ -18,7 +18,6 @@ from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.reminders.own import CustomerReminders
-from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.services import RaServices
 from chopmark.ra.slips import SlipDesk
@@ -86,7 +85,7 @@ def ra_services(
         feed=FeedRepository(engine),
         own_reminders=CustomerReminders(
             context,
-            ReminderPolicy(),
+            foundation.reminders,
             foundation.calendar,
             OwnReminderRepository(engine),
             ReminderPreferenceRepository(engine),

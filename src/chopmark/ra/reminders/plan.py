@@ -132,12 +132,12 @@ def moment_of(
     A hash of customer and day spreads a wave evenly over the hours: the same for whoever computes it.
     """
     spans = _spans(policy, day, after, until)
-    total = sum((end - begin for begin, end in spans), timedelta(0))
+    total = sum(int((end - begin).total_seconds()) for begin, end in spans)
     share = int.from_bytes(sha256(f"{customer}|{day.isoformat()}".encode()).digest()[:4], "big")
-    offset = total * share // _SHARES
+    offset = timedelta(seconds=total * share // _SHARES)
     for begin, end in spans:
         if offset < end - begin:
-            return begin + timedelta(seconds=int(offset.total_seconds()))
+            return begin + offset
         offset -= end - begin
     return None
 

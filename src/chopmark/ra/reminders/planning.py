@@ -110,7 +110,7 @@ class ReminderPlanning:
         found = []
         for one in batch:
             window = self._window(step, one, known, now)
-            if window is None or window.first > horizon:
+            if window is None or window.best > horizon:
                 continue
             if restored is not None and window.natural <= restored:
                 found.append(self._lost(one, window, restored))
