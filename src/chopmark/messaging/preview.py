@@ -13,7 +13,7 @@ from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.ports import Purpose
-from chopmark.messaging.reminders import Ends, write_reminder
+from chopmark.messaging.reminders import MOST_CERTIFICATES, Ends, write_reminder
 from chopmark.messaging.sms import big5_gaps, is_gsm7, segments
 from chopmark.messaging.templates import CodeParts, Language, Sender, write_code, write_notice
 
@@ -27,7 +27,11 @@ _LINK: Final = re.compile(
 _TELEPHONE: Final = re.compile(
     r"\+?\(\d{1,4}\)[- ]?\d{3,4}[- ]?\d{3,4}|\+?\d{1,4}[- ]\d{3,4}[- ]?\d{3,4}|(?<!\d)0\d{7,9}(?!\d)"
 )
-_LONGEST: Final = Ends(_SAMPLE_AT.date(), _SAMPLE_AT.date(), 1)
+_ENDS: Final = tuple(
+    Ends(_SAMPLE_AT.date(), _SAMPLE_AT.date(), number, over)
+    for number in (1, MOST_CERTIFICATES)
+    for over in (False, True)
+)
 _SHOWN_TIME: Final = re.compile(r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}")
 
 
@@ -85,7 +89,8 @@ def faults_of(text: str, count: int, most: int, digits: int) -> tuple[str, ...]:
 
 def _sample(sender: Sender, purpose: Purpose, language: Language, digits: int, life: timedelta) -> str:
     if purpose is Purpose.REMINDER:
-        return write_reminder(sender, language, Channel.MOBILE, _LONGEST, account_last3="000").text.reveal()
+        variants = (write_reminder(sender, language, Channel.MOBILE, ends, account_last3="000") for ends in _ENDS)
+        return max((one.text.reveal() for one in variants), key=lambda text: (segments(text), len(text)))
     if purpose.is_code:
         key = None if purpose is Purpose.CODE_REVOCATION else "BDFG"
         parts = CodeParts(Secret("0" * digits), "BDFG", key, life)

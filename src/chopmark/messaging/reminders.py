@@ -47,6 +47,7 @@ def write_reminder(
         "ends": _shown(ends.last_day),
         "many": str(ends.certificates),
     }
+    parts["calendar"] = "" if ends.over else _CALENDAR[language]
     parts["what"] = _WHAT[language, channel][many, ends.over] % parts
     return Written(_SUBJECT[language] % parts, Secret(_TEXT[language, channel] % parts))
 
@@ -89,16 +90,21 @@ _WHAT: Final[Mapping[tuple[Language, Channel], Mapping[tuple[bool, bool], str]]]
     },
 }
 
+_CALENDAR: Final[Mapping[Language, str]] = {
+    Language.ZH: "附件可將最後可交易日加入您的行事曆。",
+    Language.EN: "The attachment adds the last trading day to your calendar. ",
+}
+
 _TEXT: Final[Mapping[tuple[Language, Channel], str]] = {
     (Language.ZH, Channel.MOBILE): "【%(firm)s】%(what)s，請於非開盤時段至客戶專區展延；已展延請略過。",
     (Language.EN, Channel.MOBILE): (
-        "%(firm)s: %(what)s Please renew it in our customer area, outside opening hours, unless you have done so."
+        "%(firm)s: %(what)s Please renew in our customer area, not around the market opening; ignore this if done."
     ),
     (Language.ZH, Channel.EMAIL): (
         "您好：\n\n%(what)s到期後將無法以電子方式下單。\n\n"
         "請登入本公司客戶服務專區，於「電子憑證」辦理展延，約需一分鐘。開盤前後使用人數較多，請於其他時段辦理。"
         "如您已完成展延，請略過此信。\n\n"
-        "附件可將最後可交易日加入您的行事曆。為保障您的安全，此信不含任何連結。\n\n"
+        "%(calendar)s為保障您的安全，此信不含任何連結。\n\n"
         "%(firm)s 客服專線：%(hotline)s\n此信由系統自動寄出，請勿直接回覆。\n"
     ),
     (Language.EN, Channel.EMAIL): (
@@ -106,7 +112,7 @@ _TEXT: Final[Mapping[tuple[Language, Channel], str]] = {
         'Please sign in to our customer area and renew under "e-certificate"; it takes a minute. Many people use it '
         "before and during the opening of the market: please choose another time. If you have renewed already, ignore "
         "this message.\n\n"
-        "The attachment adds the last trading day to your calendar. For your safety this message has no link.\n\n"
+        "%(calendar)sFor your safety this message has no link.\n\n"
         "%(firm)s, hotline: %(hotline)s\nThis message was sent automatically; please do not reply.\n"
     ),
 }

@@ -115,7 +115,7 @@ def write_notice(
     `stop` is the reference that stops a replacement: the notice of one has it, and no other.
     """
     if not purpose.is_notice:
-        raise ValueError(f"{purpose} is no notice")
+        raise ValueError(f"{purpose} is about {'a code' if purpose.is_code else 'what is to come'}, no notice")
     reference = "" if stop is None else stop.reveal()
     if not (_STOP if purpose is Purpose.REPLACING else _NO_STOP).fullmatch(reference):
         raise ValueError("the notice of a replacement has a reference of two groups of five letters, and no other has")

@@ -74,7 +74,7 @@ def every_message() -> list[Message]:
     """Every text that there is, as a mail."""
     sender, made = Sender(NAME, "Haojing Futures", "02-1234-5678"), []
     for language in Language:
-        for purpose in Purpose:
+        for purpose in (each for each in Purpose if each is not Purpose.REMINDER):
             if purpose.is_code:
                 written = write_code(
                     sender,

@@ -13,7 +13,7 @@ from chopmark.messaging.templates import CodeParts, Language, Sender, Written, w
 
 SENDER = Sender("好景期貨", "Haojing Futures", "02-2345-6789")
 CODES = [each for each in Purpose if each.is_code]
-NOTICES = [each for each in Purpose if not each.is_code]
+NOTICES = [each for each in Purpose if each.is_notice]
 AT = datetime(2026, 11, 22, 16, 30, tzinfo=UTC)
 EVERYWHERE = list(product(Language, Channel))
 

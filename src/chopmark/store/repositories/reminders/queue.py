@@ -43,12 +43,17 @@ _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
 _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = 'code' AND w.not_before <= :now
   AND (w.leased_until <= :now OR w.leased_until > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS}))"""
+# PostgreSQL may run the SELECT behind IN several times, and lock more rows than its LIMIT says; an array is made once.
+_CHOSEN: Final = {
+    "sqlite": {"in": "IN (", "end": ")", "lock": ""},
+    "postgresql": {"in": "= ANY(ARRAY(", "end": "))", "lock": "FOR UPDATE SKIP LOCKED"},
+}
 # Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
 UPDATE reminders SET ended_at = :now, leased_until = 0,
   state = CASE WHEN holder IS NULL THEN CAST(:state AS TEXT) ELSE 'unknown' END,
   why = CASE WHEN holder IS NULL THEN CAST(:why AS TEXT) ELSE 'crashed' END
-WHERE id IN (SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock})
+WHERE id {in}SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}{end}
   AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id
 """
@@ -68,10 +73,10 @@ _GIVE_BACK = "UPDATE counters SET used = used - :amount WHERE name = 'reminders:
 _CLAIM = f"""
 UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempts + 1,
   begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
-WHERE id IN (
+WHERE id {{in}}
   SELECT r.id FROM reminders r
   WHERE {_DUE} AND {_LIVES} AND NOT {_LATE} AND NOT {_PAUSED} AND NOT {_CODES}
-  ORDER BY r.urgency DESC, r.due_at LIMIT :most {{lock}})
+  ORDER BY r.urgency DESC, r.due_at LIMIT :most {{lock}}{{end}}
   AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, customer, day, step, urgency, until, attempts, begun_at
 """
@@ -113,7 +118,7 @@ class ReminderQueueRepository:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = "FOR UPDATE SKIP LOCKED" if engine.dialect == "postgresql" else ""
+        self._chosen = _CHOSEN[engine.dialect]
 
     async def sweep(self, now: datetime, today: date, urgent: Step, most: int) -> int:
         """As `ReminderQueue.sweep`."""
@@ -127,7 +132,7 @@ class ReminderQueueRepository:
         def script() -> Script[int]:
             closed = 0
             for which, why, state, values in parts:
-                sql = _SWEEP.format(due=_DUE, which=which, lock=self._lock)
+                sql = _SWEEP.format(due=_DUE, which=which, **self._chosen)
                 closed += len((yield query(sql, state=state, why=why, **times, **values)))
             return closed
 
@@ -138,7 +143,7 @@ class ReminderQueueRepository:
     ) -> list[Reminder]:
         """As `ReminderQueue.claim`."""
         times = {"now": ms(now), "longest": ms(now + LEASE) + SKEW_MS}
-        claim = _CLAIM.format(lock=self._lock)
+        claim = _CLAIM.format(**self._chosen)
         claimed: dict[str, str | int] = {
             "lease": ms(now + LEASE),
             "holder": holder,
