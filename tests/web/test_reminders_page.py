@@ -18,7 +18,7 @@ async def test_a_customer_sees_what_will_be_sent_and_asks_for_something_else(wor
     assert "We have noted how you want to be reminded." in page
     assert f'<option value="2{until}" selected>' in page
     assert "Paused" in page
-    assert "by text message, " not in page
+    assert "by text message</span>" not in page
 
 
 async def test_a_wrong_answer_is_shown_beside_its_question_and_changes_nothing(world: World) -> None:
