@@ -123,7 +123,8 @@ lock: $(DONE)/dev
 	$(UV_COMPILE) $(UPGRADE) -c requirements.lock --override requirements-production.in -o requirements-production.lock \
 		requirements.in
 	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-hsm.lock requirements-hsm.in
-	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -c requirements-hsm.lock -o requirements-dev.lock requirements-dev.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -o requirements-alarms.lock requirements-alarms.in
+	$(UV_COMPILE) $(UPGRADE) -c requirements.lock -c requirements-hsm.lock -c requirements-alarms.lock -o requirements-dev.lock requirements-dev.in
 	$(UV_COMPILE) $(UPGRADE) -o requirements-node.lock requirements-node.in
 
 clean:

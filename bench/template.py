@@ -58,7 +58,7 @@ async def played(settings: Settings, now: datetime) -> Template:
         rows = {table: await _read(services, table, where) for table, where in _ROWS.items()}
         clock.moment = now
         for task in tasks(services):
-            while task.name == "sequence" and await services.foundation.ledger.unsequenced(1):
+            while task.name == "sequence" and await services.foundation.audit_repository.unsequenced(1):
                 await task.job()
         ca_key = (await CertificateRepository(services.foundation.engine).issuers())[0].key_pem
     finally:

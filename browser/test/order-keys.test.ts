@@ -404,6 +404,23 @@ describe("a renewal", () => {
     expect(posts()).toEqual([]);
   });
 
+  test("with a file that has gone since it was chosen asks for it again", async () => {
+    const wanted = oldFile("customer", "0x0a01");
+    const { page } = opened(
+      keyForm("browser", oldSection(hex(await sha256(wanted.der)))),
+      serving(await oldOrder(wanted.der), bound),
+    );
+    attachKey(page, form("key"));
+    const gone = { size: 1, arrayBuffer: () => Promise.reject(new DOMException("gone", "NotFoundError")) };
+    Object.defineProperty(get("#old_file"), "files", { value: [gone], configurable: true });
+    submit("key");
+    await until(() => expect(get("#old_file-error").textContent).toContain("cannot be read any more"));
+    await choose(wanted.p12);
+    type("#old_passphrase", "wrong");
+    submit("key");
+    await until(() => expect(get("#old_passphrase-error").textContent).toContain("does not fit"));
+  });
+
   test("with a Java file asks for the pass-phrase of the key in it, when that is another one", async () => {
     const file = new Uint8Array(readFileSync(join(import.meta.dirname, "../../tests/vectors/p12/10-java-keypass.p12")));
     const tools = bench();

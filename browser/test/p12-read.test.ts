@@ -1,10 +1,10 @@
 /** The page reads what other programs write, and says what is wrong when it cannot. */
 import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { inside, members, octetsOf, parse } from "../src/ber.ts";
 import { readCertificate } from "../src/certificate.ts";
 import * as der from "../src/der.ts";
-import { fromPkcs8, spkiOf } from "../src/keys.ts";
+import { fromPkcs8, sha256, spkiOf } from "../src/keys.ts";
 import { MAX_P12_SIZE, type P12Content, readP12 } from "../src/p12.ts";
 import { type Bench, bench, EC_KEY, missing, RSA_KEY } from "./support/tools.ts";
 
@@ -111,6 +111,38 @@ describe("a .p12 of openssl", () => {
     const tools = holder();
     exported(tools, PASSPHRASE, "-name", "王小明 憑證");
     expect((await readP12(tools.read("theirs.p12"), PASSPHRASE)).friendlyName).toBe("王小明 憑證");
+  });
+});
+
+describe("where PBKDF2 takes no empty key, as in WebKitGTK", () => {
+  const strict = new Proxy(crypto.subtle, {
+    get: (subtle, name) =>
+      name !== "importKey"
+        ? Reflect.get(subtle, name, subtle).bind(subtle)
+        : (format: "raw", key: Uint8Array<ArrayBuffer>, algorithm: string, ...rest: [boolean, KeyUsage[]]) =>
+            key.length === 0 && algorithm === "PBKDF2"
+              ? Promise.reject(new DOMException("The operation failed", "OperationError"))
+              : subtle.importKey(format, key, algorithm, ...rest),
+  });
+  const getRandomValues = crypto.getRandomValues.bind(crypto);
+  beforeEach(() => vi.stubGlobal("crypto", { subtle: strict, getRandomValues }));
+  afterEach(() => vi.unstubAllGlobals());
+
+  test.each([
+    ["no pass-phrase", "", []],
+    ["a pass-phrase and no MAC, so that none is tried on the key", PASSPHRASE, ["-nomac"]],
+  ])("a file with %s opens", async (_what, passphrase, options) => {
+    const tools = holder();
+    exported(tools, passphrase, ...options);
+    const wanted = [await sha256(tools.der("holder.pem"))];
+    const content = await readP12(tools.read("theirs.p12"), passphrase, { wanted });
+    await expectHolder(tools, content);
+  });
+
+  test("a file with PBMAC1 opens, for which none is tried first", async () => {
+    const tools = holder();
+    exported(tools, PASSPHRASE);
+    await expectHolder(tools, await readP12(withPbmac1(tools.read("theirs.p12"), "sha256"), PASSPHRASE));
   });
 });
 

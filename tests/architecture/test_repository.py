@@ -12,6 +12,7 @@ LOCKS = (
     "requirements-dev.lock",
     "requirements-node.lock",
     "requirements-hsm.lock",
+    "requirements-alarms.lock",
     "requirements-production.lock",
 )
 

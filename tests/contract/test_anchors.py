@@ -57,7 +57,7 @@ async def verified(world: World, *, export: Path | None = None, filed: bool = Tr
         [services.audit.head_signer.public_key],
         services.va.stamps.roots,
     )
-    async with services.foundation.ledger.snapshot() as source:
+    async with services.foundation.audit_repository.snapshot() as source:
         if export is None:
             return await verify(source, keys, public, lines, world.clock.now(), roots=roots)
         with export.open("w") as out:
@@ -174,7 +174,7 @@ async def test_an_anchor_and_its_leaf_that_are_cut_together_are_found_by_the_hea
 async def test_an_anchor_by_somebody_whom_no_root_vouches_for_is_found(world: World) -> None:
     await hour(world)
     services = world.services
-    async with services.foundation.ledger.snapshot() as source:
+    async with services.foundation.audit_repository.snapshot() as source:
         strange = [services.ca.authority.view.certificate_der]
         report = await verify(
             source, None, [services.audit.head_signer.public_key], None, world.clock.now(), roots=strange
@@ -201,7 +201,7 @@ async def test_records_that_go_on_without_anchors_are_a_warning(world: World) ->
 async def record(world: World):
     from chopmark.audit.record import make_record, system_stream
 
-    tip = await world.services.foundation.ledger.tip(system_stream("test"))
+    tip = await world.services.foundation.audit_repository.tip(system_stream("test"))
     return make_record(tip, Event.VA_CRL_PUBLISHED, {}, world.clock.now(), world.services.foundation.audit_key)
 
 

@@ -10,7 +10,7 @@ from chopmark.audit.headfile import HeadFile, read_heads
 from chopmark.audit.log import StaleStream
 from chopmark.audit.ports import Batch, Lease, Placed
 from chopmark.audit.record import GENESIS, StreamId, leaf_hash, make_record
-from chopmark.audit.sequencer import LedgerBroken, plan
+from chopmark.audit.sequencer import TreeBroken, plan
 from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
 from chopmark.store.engine.script import Script, query
@@ -154,7 +154,7 @@ async def test_a_place_that_somebody_invented_stops_the_sequencer(world):
     await world.write_many(A, 3)
     await world.engine.run(lambda: (yield query("UPDATE leaves SET position = 0 WHERE version = 3")))
 
-    with pytest.raises(LedgerBroken):
+    with pytest.raises(TreeBroken):
         await world.sequence()
     assert [record.index for record in (await world.rows()).records] == [0, None, None]
 
@@ -166,7 +166,7 @@ async def test_a_latest_head_that_cannot_be_read_stops_the_sequencer(world, colu
     await world.write(A)
     await world.engine.run(lambda: (yield query(f"UPDATE heads SET {column}")))
 
-    with pytest.raises(LedgerBroken, match="cannot be read"):
+    with pytest.raises(TreeBroken, match="cannot be read"):
         await world.sequence()
 
 
@@ -238,7 +238,7 @@ async def test_a_database_behind_the_heads_file_is_not_continued(world):
     await world.put(old)
     await world.write(B)
 
-    with pytest.raises(LedgerBroken, match="ahead"):
+    with pytest.raises(TreeBroken, match="ahead"):
         await world.sequence()
 
 
@@ -248,7 +248,7 @@ async def test_a_head_by_a_key_that_nobody_declared_is_not_continued(world):
     await world.write(A)
     renewed = World(world.engine, world.clock, world.heads, KeySigner())
 
-    with pytest.raises(LedgerBroken, match="key"):
+    with pytest.raises(TreeBroken, match="key"):
         await renewed.sequence()
 
 

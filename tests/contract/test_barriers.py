@@ -511,4 +511,4 @@ async def test_a_lock_that_shuts_between_reading_and_comparing_a_birth_date_comp
     assert made.kind is Kind.LOCKED
     assert await errand.state() is OrderState.CODE_VERIFIED
     caller: Caller = errand.caller
-    assert await world.services.ra.holds.held(CustomerId(caller.customer)) == {"birth_date": "held"}
+    assert await world.services.ra.locks.held(CustomerId(caller.customer)) == {"birth_date": "held"}

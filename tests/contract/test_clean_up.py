@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from chopmark.app.worker import tasks
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Batch, Script, Value, compiled
 from chopmark.store.repositories.retention import BATCH, LIVES, RetentionRepository, deletion

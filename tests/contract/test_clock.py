@@ -12,9 +12,9 @@ from chopmark.audit.record import AuditKeys
 from chopmark.audit.verify import verify
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, OrderState
-from chopmark.identity.entries import Entry, Way, signin_budgets
+from chopmark.identity.entries import Entry, Way, signin_limits
 from chopmark.jobs.clock import ClockNote, note_of
-from chopmark.messaging.ports import WorkKind
+from chopmark.messaging.ports import OutboxJobKind
 from chopmark.pki import tsp
 from chopmark.pki.tsp import FailInfo
 from chopmark.store.engine.columns import ms
@@ -76,7 +76,7 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     await world.once("anchor")
     (before,) = await world.rows("SELECT COUNT(*) AS n FROM heads")
     claimed = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "dead", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "dead", world.clock.now(), 30
     )
     world.clock.at = START + timedelta(seconds=10)
     await world.to_sent("C2")
@@ -85,7 +85,7 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     assert after["n"] == before["n"] + 1
     assert await world.count("leaves", "position IS NULL") == 0
     again = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
     )
     assert {work.id for work in claimed} <= {work.id for work in again}
 
@@ -94,13 +94,13 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
     await world.to_sent()
     await world.change("UPDATE work SET not_before = :at", at=ms(START + MONTH_AHEAD))
     again = await world.services.messaging.outbox.claim(
-        (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+        (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
     )
     assert len(again) == await world.count("work")
     await world.change("UPDATE work SET leased_until = 0, not_before = :at", at=ms(START + timedelta(minutes=5)))
     assert (
         await world.services.messaging.outbox.claim(
-            (WorkKind.CODE, WorkKind.NOTICE), 10, "alive", world.clock.now(), 30
+            (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
         )
         == []
     )
@@ -108,7 +108,7 @@ async def test_work_that_was_put_off_by_a_clock_ahead_is_due_now(world: World) -
 
 async def test_sign_in_counters_of_a_clock_ahead_lock_nobody_out_for_a_month(world: World) -> None:
     rate_limits, way = RateLimitRepository(world.services.foundation.engine), Way(ANN, Entry.STRANGER)
-    limits = signin_budgets(way, "192.0.2.0/24")
+    limits = signin_limits(way, "192.0.2.0/24")
     for _ in range(3):
         assert await rate_limits.take(limits, START + MONTH_AHEAD) is None
     assert await rate_limits.take(limits, START + MONTH_AHEAD) is not None
@@ -265,7 +265,7 @@ async def test_the_worker_notes_a_clock_in_doubt_for_the_operators_check_and_not
 async def test_a_record_that_was_placed_long_after_its_time_is_an_error_of_the_audit(world: World) -> None:
     async def found() -> list[tuple[Code, Level]]:
         services, lines = world.services, read_heads(world.services.foundation.settings.data / "heads.jsonl")
-        async with services.foundation.ledger.snapshot() as source:
+        async with services.foundation.audit_repository.snapshot() as source:
             public, keys = [services.audit.head_signer.public_key], AuditKeys([services.foundation.audit_key])
             report = await verify(source, keys, public, lines, world.clock.now())
         return [(finding.code, finding.level) for finding in report.findings]

@@ -26,7 +26,7 @@ from chopmark.core.refusal import Refused
 from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.sessions import SessionService
 from chopmark.jobs.clock import note_of
-from chopmark.messaging.ports import WorkKind
+from chopmark.messaging.ports import OutboxJobKind
 from chopmark.store.engine.script import Row, Script, query
 from tests.unit.messaging.test_smtp import Keeping, listening
 
@@ -112,7 +112,7 @@ async def test_check_names_what_the_broker_policy_permits_and_strict_does_not(
 
 async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     async with opened(settings) as services:
-        await alarms(services, "worker").failing("sequence", 7, "LedgerBroken")
+        await alarms(services, "worker").failing("sequence", 7, "TreeBroken")
     assert await check.check_installation(settings) == 1
     assert "NOT READY: the job sequence of the worker at " in capsys.readouterr().out
 
@@ -249,7 +249,7 @@ async def test_a_slip_ends_the_customers_sessions_and_tells_the_customer(setting
     async with opened(settings) as services:
         assert await services.identity.sessions.seen(token) is None
         waiting = await services.messaging.outbox.claim(
-            (WorkKind.NOTICE,), 10, "test", services.foundation.clock.now(), 60
+            (OutboxJobKind.NOTICE,), 10, "test", services.foundation.clock.now(), 60
         )
     assert [(work.customer, work.facts["template"]) for work in waiting] == [(customer, "password_printed")]
 

@@ -12,7 +12,7 @@ from chopmark.audit.events import Event
 from chopmark.core.types import Channel
 from chopmark.jobs.deliver import Carrier, Delivery
 from chopmark.messaging.failover import Router
-from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, Message, OutboxJobKind, Receipt, Verdict
 from chopmark.messaging.templates import Sender
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
@@ -263,7 +263,7 @@ async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(worl
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    works, kinds = world.services.messaging.outbox, (WorkKind.CODE,)
+    works, kinds = world.services.messaging.outbox, (OutboxJobKind.CODE,)
     (mine,) = await works.claim(kinds, 10, "slow", world.clock.now(), 60)
     assert await works.claim(kinds, 10, "quick", world.clock.now(), 60) == []
     world.clock.later(seconds=60)
@@ -279,7 +279,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None
 async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_code(world: World) -> None:
     errand = await world.to_sent()
     await world.told()
-    await world.services.messaging.outbox.claim((WorkKind.CODE,), 10, "crashed", world.clock.now(), 60)
+    await world.services.messaging.outbox.claim((OutboxJobKind.CODE,), 10, "crashed", world.clock.now(), 60)
     gateway = Gateway()
     assert await delivery(world, gateway).once() == 0
     world.clock.later(seconds=60)

@@ -8,7 +8,7 @@ import pytest
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Operation, Reason, Serial, text
 from chopmark.jobs.revoke import Endings
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.ra.revocation import Revocation
 from tests.contract.world import ANN, BEN, CEO, World, world_fixture
 
@@ -81,8 +81,8 @@ async def test_one_that_fails_is_told_again_later_and_those_before_it_are_not(wo
     assert await world.ca_state(old[2]) == ("revoked", "superseded")
 
 
-async def claimed(world: World, holder: str) -> list[Work]:
-    return await world.services.messaging.outbox.claim((WorkKind.REVOKE,), 10, holder, world.clock.now(), 2)
+async def claimed(world: World, holder: str) -> list[OutboxJob]:
+    return await world.services.messaging.outbox.claim((OutboxJobKind.REVOKE,), 10, holder, world.clock.now(), 2)
 
 
 async def test_who_lost_the_lease_marks_nothing(world: World) -> None:

@@ -16,7 +16,7 @@ def at(world: World, place: str) -> FailingJobs:
 
 async def test_a_failing_job_is_on_record_since_its_alarm_until_it_works_again(world: World) -> None:
     here, there = at(world, "worker at a"), at(world, "worker at b")
-    await here.failing("sequence", 7, "LedgerBroken")
+    await here.failing("sequence", 7, "TreeBroken")
     await there.failing("publish", 7, "SignerUnavailable")
     world.clock.later(minutes=1)
     await here.failing("sequence", 8, "KeyError")
@@ -33,16 +33,16 @@ async def test_a_failing_job_is_on_record_since_its_alarm_until_it_works_again(w
 
 async def test_what_a_host_that_is_no_more_left_behind_is_not_shown_for_ever(world: World) -> None:
     here = at(world, "worker at a")
-    await here.failing("sequence", 7, "LedgerBroken")
+    await here.failing("sequence", 7, "TreeBroken")
     world.clock.later(seconds=SHOWN_FOR.total_seconds())
     assert await here.all() == []
-    await here.failing("sequence", 7, "LedgerBroken")
+    await here.failing("sequence", 7, "TreeBroken")
     assert (await here.all())[0].since == START + SHOWN_FOR
 
 
 async def test_the_operators_check_has_a_line_for_it(world: World) -> None:
     assert await check.failing_jobs(world.services) == []
-    await at(world, "worker at a").failing("sequence", 7, "LedgerBroken")
+    await at(world, "worker at a").failing("sequence", 7, "TreeBroken")
     said = "the job sequence of the worker at a has failed 7 times in a row since 2026-03-31 04:00 UTC, "
-    said += "last at 04:00 with LedgerBroken: its log has the reason"
+    said += "last at 04:00 with TreeBroken: its log has the reason"
     assert await check.failing_jobs(world.services) == [said]

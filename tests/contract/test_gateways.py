@@ -205,7 +205,6 @@ async def test_a_report_ends_on_its_message_and_late_ones_duplicates_and_strange
     gateway = Listed()
     reports = DeliveryReports([gateway], DeliveryRepository(world.services.foundation.engine), world.clock)
     failed = {"id": "listed-1", "state": "failed"}
-    assert await reports.came("listed", "s" * 32, failed)  # before we know that it was taken: nothing to put it on
     await delivery(world, gateway).once()
     assert await outcome(world) == "sent"
     for fields in ({"id": "listed-1", "state": "waiting"}, {"id": "other", "state": "failed"}, {}):
@@ -223,6 +222,62 @@ async def test_a_report_ends_on_its_message_and_late_ones_duplicates_and_strange
     code = gateway.got[0].code
     assert code is not None
     await errand.answer(code.reveal())
+
+
+class Quick(Listed):
+    """A gateway that reports before its answer to the sending has come."""
+
+    def __init__(self, world: World, *states: str) -> None:
+        super().__init__()
+        self.reports = DeliveryReports([self], DeliveryRepository(world.services.foundation.engine), world.clock)
+        self.states = states
+
+    async def send(self, message: Message) -> Receipt:
+        receipt = await super().send(message)
+        for state in self.states:
+            assert await self.reports.came("listed", "s" * 32, {"id": receipt.provider_id or "", "state": state})
+        return receipt
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (("failed", "failed"), "failed:reported"),
+        (("delivered", "failed"), "sent"),
+        (("failed", "delivered"), "sent"),
+    ],
+)
+async def test_a_report_that_comes_before_its_message_is_known_to_be_taken_ends_on_it_all_the_same(
+    world: World, states: tuple[str, ...], expected: str
+) -> None:
+    await world.to_sent()
+    await world.told()
+    gateway = Quick(world, *states)
+    await delivery(world, gateway).once()
+    assert await outcome(world) == "sent"
+    assert await gateway.reports.settle() == 1
+    assert await outcome(world) == expected
+    assert await gateway.reports.settle() == 0
+    assert await world.count("early_reports") == 0
+    (row,) = await world.rows("SELECT report FROM deliveries")
+    assert row["report"] == ("failed" if expected.startswith("failed") else "delivered")
+
+
+async def test_a_report_between_the_gateways_answer_and_the_end_of_its_row_is_not_lost(world: World) -> None:
+    await world.to_sent()
+    await world.told()
+    gateway = Quick(world)
+    attempts = DeliveryRepository(world.services.foundation.engine)
+    (challenge,) = await world.rows("SELECT id FROM challenges")
+    message, now = str(challenge["id"]), world.clock.now()
+    assert await attempts.begin(message, "listed", now) is None
+    await attempts.end(message, "listed", Receipt("listed", "listed-1"), now)
+    assert await gateway.reports.came("listed", "s" * 32, {"id": "listed-1", "state": "failed"})
+    await delivery(world, gateway).once()
+    assert await outcome(world) == "sent"
+    await gateway.reports.settle()
+    assert await outcome(world) == "failed:reported"
+    assert gateway.got == []
 
 
 async def test_what_is_not_reported_is_asked_for_again_whenever_its_age_has_doubled(world: World) -> None:

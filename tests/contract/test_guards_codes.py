@@ -29,7 +29,7 @@ world = world_fixture()
 def verifier(world: World, keys: OtpKeys) -> Verifier:
     """A node with other code keys."""
     services = world.services
-    audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+    audit_log = AuditLog(services.foundation.audit_repository, services.foundation.audit_key, world.clock)
     return Verifier(services.ra.challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
 
 
@@ -153,7 +153,7 @@ async def test_a_hold_that_begins_a_minute_before_the_day_is_over_binds_a_minute
     assert (await refusal(living.answer(right))).kind is Kind.LOCKED
     assert await living.state() is OrderState.BOUND
     assert (await refusal(living.send())).kind is Kind.LOCKED
-    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"code": "held"}
+    assert await world.services.ra.locks.held(CustomerId(ANN)) == {"code": "held"}
 
 
 async def test_of_many_guesses_at_once_after_98_failures_ever_two_are_compared(world: World) -> None:
@@ -162,7 +162,7 @@ async def test_of_many_guesses_at_once_after_98_failures_ever_two_are_compared(w
     nodes, count = verifiers(world, world.services.ra.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.services.ra.holds.held(errand.caller.customer) == {"code": "disabled"}
+    assert await world.services.ra.locks.held(errand.caller.customer) == {"code": "disabled"}
     (row,) = await world.rows("SELECT ever FROM failures WHERE factor = 'code'")
     assert row["ever"] == 100
 
@@ -194,13 +194,13 @@ async def test_after_a_hundred_failures_and_a_release_codes_are_as_good_as_new(w
     errand = await world.to_sent()
     await failures(world, ANN, in_window=0, ever=99)
     assert (await refusal(errand.answer(await errand.wrong_code()))).kind is Kind.LOCKED
-    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"code": "disabled"}
-    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
+    assert await world.services.ra.locks.held(CustomerId(ANN)) == {"code": "disabled"}
+    await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob")
     world.clock.later(minutes=2)
     again = await world.to_sent()
     assert (await refusal(again.answer(await again.wrong_code()))).kind is Kind.WRONG_CODE
     assert (await again.answer(await again.code())).state is OrderState.CODE_VERIFIED
-    assert await world.services.ra.holds.held(CustomerId(ANN)) == {}
+    assert await world.services.ra.locks.held(CustomerId(ANN)) == {}
 
 
 async def test_the_code_to_a_contact_that_was_changed_is_the_one_that_is_right(world: World) -> None:
@@ -311,7 +311,7 @@ async def test_the_budget_of_a_day_is_the_numbers_over_two_customers(world: Worl
 async def test_a_release_gives_the_customers_own_sends_back_and_nobody_elses(world: World) -> None:
     for customer in (ANN, BEN):
         assert await sends(world, customer, Channel.MOBILE, 5) is None
-    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob")
     world.clock.later(milliseconds=1)
     assert await sends(world, ANN, Channel.MOBILE, 1) is None
     refused = await sends(world, BEN, Channel.MOBILE, 1)

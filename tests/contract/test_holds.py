@@ -25,7 +25,7 @@ async def guess(world: World, customer: str, times: int) -> Refusal | None:
 
 
 async def held(world: World, customer: str = ANN) -> dict[str, str]:
-    return await world.services.ra.holds.held(CustomerId(customer))
+    return await world.services.ra.locks.held(CustomerId(customer))
 
 
 async def test_i11_twenty_failures_a_day_over_orders_and_resends_are_a_hold(world: World) -> None:
@@ -137,7 +137,7 @@ async def test_the_answer_to_a_wrong_birth_date_tells_nothing_of_the_right_one(w
 
 async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world: World) -> None:
     await guess(world, ANN, 20)
-    release = world.services.ra.holds.release
+    release = world.services.ra.locks.release
     for approved_by in ("alice", "ALICE"):
         refused = await refusal(release(CustomerId(ANN), "alice", approved_by))
         assert (refused.kind, refused.field) == (Kind.FORBIDDEN, "approved_by")
@@ -160,12 +160,12 @@ async def test_i32_a_hold_is_lifted_by_one_person_and_approved_by_another(world:
 
 async def test_after_a_release_the_customer_goes_on(world: World) -> None:
     await guess(world, ANN, 20)
-    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob")
     world.clock.at = START + timedelta(days=1)
     errand = await world.to_active()
     assert await errand.state() is OrderState.ACTIVE
 
 
 async def test_a_release_of_nobody_is_refused(world: World) -> None:
-    refused = await refusal(world.services.ra.holds.release(CustomerId("C99"), "alice", "bob"))
+    refused = await refusal(world.services.ra.locks.release(CustomerId("C99"), "alice", "bob"))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "customer")

@@ -213,7 +213,7 @@ async def test_i15_a_number_that_two_customers_share_counts_once(world: World) -
     assert refused.code == "sends"
 
 
-async def test_a_refused_send_takes_nothing_from_the_budgets(world: World) -> None:
+async def test_a_refused_send_takes_nothing_from_the_rate_limits(world: World) -> None:
     errand = await world.to_sent(DAN)
     used = await world.rows("SELECT name, used FROM counters ORDER BY name")
     for _ in range(3):

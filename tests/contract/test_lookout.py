@@ -27,8 +27,8 @@ from chopmark.va.ports import Changes, Status
 from chopmark.va.responder import Responder
 from chopmark.va.service_revocation import ServiceKind
 from chopmark.va.status_watcher import TRUSTED_S, StatusWatcher
-from chopmark.web.ocsp_response_cache import MOST_OCTETS
-from chopmark.web.publication import Publication
+from chopmark.web.publication.ocsp_response_cache import MOST_OCTETS
+from chopmark.web.publication.status import Publication
 from tests.approved import on_record
 from tests.contract.test_revocation import Gate
 from tests.contract.test_rollover import restarted, roll_over

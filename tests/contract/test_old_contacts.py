@@ -17,7 +17,7 @@ from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
 from chopmark.core.types import AccountNumber, Channel, CustomerId, KeyHome, Operation, OrderState, Serial
-from chopmark.messaging.ports import FaultReason, GatewayFault, Purpose, Verdict, Work, WorkKind
+from chopmark.messaging.ports import FaultReason, GatewayFault, OutboxJob, OutboxJobKind, Purpose, Verdict
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
@@ -159,11 +159,11 @@ async def test_in_production_with_mail_only_other_notices_take_the_mail_too(
     assert ("mobile", "failed:no_gateway") not in await outcomes(world)
 
 
-async def told(context: RaContext, channel: Channel | None) -> tuple[Work, ...]:
+async def told(context: RaContext, channel: Channel | None) -> tuple[OutboxJob, ...]:
     return await context.notice(CustomerId(ANN), "revoked", channel)
 
 
-async def put(world: World, works: tuple[Work, ...]) -> None:
+async def put(world: World, works: tuple[OutboxJob, ...]) -> None:
     await world.services.foundation.engine.run(queue, works)
 
 
@@ -280,7 +280,7 @@ async def test_a_number_that_takes_somebodys_place_gets_no_code_for_a_week_and_t
 async def test_a_row_that_was_sent_instead_is_not_queued_without_the_lease(world: World) -> None:
     await put(world, await told(world.services.ra.context, Channel.EMAIL))
     works, now = world.services.messaging.outbox, world.clock.now()
-    (mine,) = await works.claim((WorkKind.NOTICE,), 10, "slow", now, 60)
+    (mine,) = await works.claim((OutboxJobKind.NOTICE,), 10, "slow", now, 60)
     instead = (replace(mine, id="other"),)
     assert not await works.done(mine, "quick", now, "failed:destination", None, instead)
     assert await world.count("work") == 1

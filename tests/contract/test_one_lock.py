@@ -34,7 +34,7 @@ async def guess(world: World, channel: Channel, times: int, errand: Errand | Non
 
 
 async def held(world: World, customer: str = ANN) -> dict[str, str]:
-    return await world.services.ra.holds.held(CustomerId(customer))
+    return await world.services.ra.locks.held(CustomerId(customer))
 
 
 async def elder(world: World, factor: str, spent: int, ever: int, *, hold: str | None = None) -> None:
@@ -152,7 +152,7 @@ async def test_a_release_opens_the_one_lock_and_lets_codes_be_sent_anew(world: W
     await guess(world, MOBILE, 10)
     await guess(world, EMAIL, 10)
     world.clock.at = START + timedelta(hours=1)
-    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob") == 1
     assert await held(world) == {}
     told = [notice["facts"] for notice in await world.notices()]
     assert sum("hold_released" in facts for facts in told) == 1
@@ -224,7 +224,7 @@ async def test_a_hold_of_one_channel_holds_all(world: World, factor: str) -> Non
         assert (await refusal(errand.send(channel))).kind is Kind.LOCKED
     world.clock.later(days=400)
     assert await held(world) == {"code": "held"}
-    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob") == 1
     errand = await world.to_sent()
     assert (await errand.answer(await errand.code())).state is OrderState.CODE_VERIFIED
 
@@ -246,7 +246,7 @@ async def test_a_release_forgets_what_ours_and_theirs_have_counted(world: World)
     await guess(world, EMAIL, 10)
     await elder(world, "sms", 20, 20, hold="held")
     world.clock.later(hours=1)
-    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob") == 1
     rows = await world.rows("SELECT in_window, ever, held_at FROM failures")
     assert {(row["in_window"], row["ever"], row["held_at"]) for row in rows} == {(0, 0, None)}
 
@@ -415,7 +415,7 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
         await errand.send()
     world.clock.later(seconds=60)
     assert (await refusal(errand.send())).code == "sends_order"
-    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 0
+    assert await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob") == 0
     world.clock.later(seconds=1)
     for _ in range(3):
         await errand.send()
@@ -423,13 +423,13 @@ async def test_a_release_lets_codes_be_sent_without_a_hold_as_well(world: World)
     assert (await refusal(errand.send())).code == "sends_order"
 
 
-async def test_a_release_empties_the_budgets_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
+async def test_a_release_empties_the_rate_limits_of_the_hour_and_the_day_and_ends_the_pause(world: World) -> None:
     for _ in range(5):
         errand = await world.to_code()
         await world.services.ra.enrolment.cancel(errand.caller, errand.id)
         world.clock.later(seconds=60)
     errand = await world.to_key()
     assert (await refusal(errand.send())).code == "sends"
-    await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob")
+    await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob")
     await errand.send()
     assert len(await world.records(Event.STAFF_HOLD_RELEASED)) == 1

@@ -15,7 +15,7 @@ from chopmark.audit.log import AuditLog
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Channel, OrderState, Secret
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup.challenge import Challenge
 from chopmark.stepup.ports import Challenges, Charged, FailureLimits, Sequel
 from chopmark.stepup.verifier import Verifier
@@ -60,7 +60,7 @@ class Naive(ChallengeRepository):
         now: datetime,
         record: AuditRecord,
         no: AuditRecord,
-        notices: tuple[Work, ...] = (),
+        notices: tuple[OutboxJob, ...] = (),
     ) -> Charged | Refusal:
         found = await self.get(challenge.id)
         assert found is not None
@@ -92,7 +92,12 @@ class Naive(ChallengeRepository):
         return None
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[OutboxJob, ...],
+        record: AuditRecord,
     ) -> bool:
         return False
 
@@ -103,7 +108,7 @@ def verifiers(world: World, challenges: Challenges, nodes: int = NODES) -> tuple
     keys = services.ra.verifier.keys
     made = []
     for _ in range(nodes):
-        audit_log = AuditLog(services.foundation.ledger, services.foundation.audit_key, world.clock)
+        audit_log = AuditLog(services.foundation.audit_repository, services.foundation.audit_key, world.clock)
         verifier = Counting(challenges, keys, services.foundation.portal, audit_log, world.clock, world.dice)
         verifier.count = count
         made.append(verifier)
@@ -222,7 +227,7 @@ async def test_i11_the_last_failures_of_a_day_are_not_given_out_twice(world: Wor
     nodes, count = verifiers(world, world.services.ra.challenges)
     await at_once(nodes, errand, await wrong_codes(errand, 40))
     assert count.compared == 2
-    assert await world.services.ra.holds.held(errand.caller.customer) == {"code": "held"}
+    assert await world.services.ra.locks.held(errand.caller.customer) == {"code": "held"}
     assert len(await world.notices()) == 0  # `answer` of the verifier alone was given no notice to queue
 
 
@@ -249,4 +254,4 @@ async def test_i11_birth_dates_at_once_are_compared_three_times(world: World) ->
     )
     assert all(isinstance(made, Refusal) for made in outcomes)
     assert len(await world.records(Event.RA_BIRTH_DATE_WRONG)) <= 3
-    assert await world.services.ra.holds.held(errand.caller.customer) == {"birth_date": "held"}
+    assert await world.services.ra.locks.held(errand.caller.customer) == {"birth_date": "held"}

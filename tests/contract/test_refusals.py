@@ -70,7 +70,7 @@ async def test_nobody_writes_into_another_customers_order(world: World) -> None:
 async def test_i32_what_one_person_tries_alone_is_refused_and_recorded(world: World, approved_by: str) -> None:
     services, serial = world.services, Serial("01")
     for act in (
-        services.ra.holds.release(CustomerId(ANN), "alice", approved_by),
+        services.ra.locks.release(CustomerId(ANN), "alice", approved_by),
         services.ra.suspension.hold(serial, "alice", approved_by),
         services.ra.suspension.release(serial, "alice", approved_by),
         services.ra.key_blocks.block("00" * 32, "key_compromise", "alice", approved_by),

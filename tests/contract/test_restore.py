@@ -426,7 +426,7 @@ async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_witho
     await world.to_active(ANN)
     serial = world.held[ANN].holding.serial
     (row,) = await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial)
-    entry = await world.books.ledger.by_serial(serial)
+    entry = await world.books.repository.by_serial(serial)
     assert entry is not None
     await world.books.journal.turned(Deed.REVOKED, entry.reservation, world.clock.now(), "key_compromise")
     assert [line.serial for line in await undone(world)] == [serial]
@@ -463,11 +463,11 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
                 raise Died
             await books.journal.issued(*arguments)  # type: ignore[arg-type]
 
-    class Ledger:
+    class Repository:
         def __getattr__(self, name: str) -> object:
             if name == "record" and where == "before the row":
                 raise Died
-            return getattr(books.ledger, name)
+            return getattr(books.repository, name)
 
     class Signer:
         def __getattr__(self, name: str) -> object:
@@ -476,7 +476,7 @@ async def test_a_crash_at_any_point_of_an_issuance_is_no_restore(world: World, w
             return getattr(authority.signer, name)
 
     issuer = world.issuer(Signer())  # type: ignore[arg-type]
-    issuer.journal, issuer.ledger = Journal(), Ledger()  # type: ignore[assignment]
+    issuer.journal, issuer.repository = Journal(), Repository()  # type: ignore[assignment]
     with pytest.raises(Died):
         await issuer.issue(issuance)
     assert await undone(world) == ()

@@ -14,7 +14,7 @@ from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headfile import read_heads
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.record import make_record
-from chopmark.audit.sequencer import LedgerBehind
+from chopmark.audit.sequencer import TreeBehind
 from chopmark.cli.command_line import app
 from chopmark.cli.database import restored
 from chopmark.core.refusal import Kind, Refused
@@ -75,7 +75,7 @@ async def test_after_a_restore_the_sequencer_refuses_until_it_is_declared_and_th
     await sequenced(world)
     await backup.put_back(world)
     await world.to_sent(BEN)
-    with pytest.raises(LedgerBehind, match="chopmark db restored"):
+    with pytest.raises(TreeBehind, match="chopmark db restored"):
         await sequenced(world)
     assert Code.FILE_AHEAD in errors(await verified(world))
 
@@ -252,7 +252,7 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     await opened(world)
     await opened(world, BEN)
     before = await everything(world)
-    tip = await world.services.foundation.ledger.tip(RESTORED_CHAIN)
+    tip = await world.services.foundation.audit_repository.tip(RESTORED_CHAIN)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
     record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.services.foundation.audit_key)
     assert not await RestoredRepository(world.services.foundation.engine).void(Voided.SESSIONS, 1, record)
@@ -362,7 +362,7 @@ async def test_a_standby_that_lost_only_the_last_head_is_noticed(
     backup = backed_up(world, cluster, tmp_path)
     await sequenced(world)
     await backup.put_back(world)
-    with pytest.raises(LedgerBehind):
+    with pytest.raises(TreeBehind):
         await sequenced(world)
     await declared(world)
     await sequenced(world)

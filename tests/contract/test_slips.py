@@ -247,10 +247,10 @@ async def test_parallel_guesses_compare_at_most_the_budget_and_shut_the_one_lock
     assert all(isinstance(one, Refusal) for one in came)
     assert await world.count("leaves", "event = :e", e=Event.RA_SLIP_WRONG.value) == 20
     assert (await refusal(given(errand, slip))).kind is Kind.LOCKED
-    assert await world.services.ra.holds.held(CustomerId(DAN)) == {"code": "held"}
+    assert await world.services.ra.locks.held(CustomerId(DAN)) == {"code": "held"}
     assert await errand.state() is OrderState.BOUND
     assert (await world.audit()).findings == ()
-    await world.services.ra.holds.release(CustomerId(DAN), "alice", "bob")
+    await world.services.ra.locks.release(CustomerId(DAN), "alice", "bob")
     assert (await given(errand, slip)).next() is Step.REVIEW
 
 

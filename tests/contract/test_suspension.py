@@ -10,7 +10,7 @@ from chopmark.audit.events import Event
 from chopmark.ca.checker import Checked, Checker
 from chopmark.core.refusal import Kind
 from chopmark.core.types import CertificateState, Operation, OrderState, Reason, Serial
-from chopmark.messaging.ports import WorkKind
+from chopmark.messaging.ports import OutboxJobKind
 from chopmark.ra.suspension import Suspension
 from chopmark.store.repositories.ca.checking import CertificateRows
 from chopmark.store.repositories.staff.changes import StaffRepository
@@ -210,9 +210,9 @@ async def test_a_worker_that_dies_with_a_revocation_delays_it_by_less_than_five_
     await world.services.ra.suspension.hold(serial, *PEOPLE)
     await world.services.ca.issuer.release(serial)
     taken = await world.services.messaging.outbox.claim(
-        (WorkKind.REVOKE, WorkKind.HOLD), 10, "a worker that dies", world.clock.now(), 2
+        (OutboxJobKind.REVOKE, OutboxJobKind.HOLD), 10, "a worker that dies", world.clock.now(), 2
     )
-    assert {work.kind for work in taken} == {WorkKind.REVOKE, WorkKind.HOLD}
+    assert {work.kind for work in taken} == {OutboxJobKind.REVOKE, OutboxJobKind.HOLD}
     assert await world.once("revoke") == 0
     world.clock.at += timedelta(seconds=2)
     assert await world.once("revoke") == 2

@@ -228,13 +228,13 @@ async def test_wrong_birth_dates_that_were_forgotten_are_found(world: World) -> 
 
 async def test_a_lock_that_nobody_lifted_is_found_and_one_that_two_persons_lifted_is_not(world: World) -> None:
     await wrong_birth_dates(world, 3)
-    assert await world.services.ra.holds.held(CustomerId(ANN)) == {"birth_date": "held"}
+    assert await world.services.ra.locks.held(CustomerId(ANN)) == {"birth_date": "held"}
     await sound(world)
     await world.change("UPDATE failures SET held_at = NULL, hold = NULL WHERE factor = 'birth_date'")
     assert await found(world) == [("lock-lifted", "birth_date of customer C1")]
     await world.change("UPDATE failures SET held_at = 1, hold = 'held' WHERE factor = 'birth_date'")
     await sound(world)
-    assert await world.services.ra.holds.release(CustomerId(ANN), "alice", "bob") == 1
+    assert await world.services.ra.locks.release(CustomerId(ANN), "alice", "bob") == 1
     await sound(world)
 
 

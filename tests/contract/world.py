@@ -319,7 +319,7 @@ class World(Tables):
         await self.once("sequence")
         services = self.services
         lines = read_heads(services.foundation.settings.data / "heads.jsonl")
-        async with services.foundation.ledger.snapshot() as source:
+        async with services.foundation.audit_repository.snapshot() as source:
             keys = AuditKeys([services.foundation.audit_key])
             beside = Beside(source, rules_of(services.foundation.policy))
             now, public = self.clock.now(), [services.audit.head_signer.public_key]

@@ -10,7 +10,7 @@ from playwright.async_api import Route, async_playwright
 
 from chopmark.web.brand import DEMO_BRAND, brand_css
 from chopmark.web.i18n import Lang, Translator, load_catalogues
-from chopmark.web.render import Pages
+from chopmark.web.pages.render import Pages
 from tests.machine import missing
 from tests.web.gallery import World, sample_pages
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
 from chopmark.ra.overview import Countdown
 from chopmark.ra.reminders.ports import ReminderState
-from chopmark.web import step_views as s
-from chopmark.web import views as v
 from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
 from chopmark.web.i18n import Lang, Translator, load_catalogues
-from chopmark.web.reminder_views import ReminderRow, RemindersPage
-from chopmark.web.render import Page, Pages
+from chopmark.web.pages import step_views as s
+from chopmark.web.pages import views as v
+from chopmark.web.pages.reminder_views import ReminderRow, RemindersPage
+from chopmark.web.pages.render import Page, Pages
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 ORDER = "k5x7q2m4n6p8r3s5t7v9w2y4za"

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Secret
-from chopmark.web import wire
+from chopmark.web.api import wire
 from tests.web.counter import World, b64, errand
 
 MARKS = {

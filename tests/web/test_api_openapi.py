@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chopmark.web import wire
+from chopmark.web.api import wire
 from tests.web.counter import World, errand, routes
 from tools.openapi import text_of
 

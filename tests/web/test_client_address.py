@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chopmark.app.logs import LOGGED
-from chopmark.web.client_address import ClientAddresses, read_address, read_networks
+from chopmark.web.asgi.client_address import ClientAddresses, read_address, read_networks
 
 PROXY, CLIENT, STRANGER = "192.0.2.1", "198.51.100.7", "203.0.113.66"
 TRUSTED = read_networks("192.0.2.0/24, 2001:db8:ffff::/48")

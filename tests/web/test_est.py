@@ -15,8 +15,8 @@ from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 from chopmark.ra.program import ProgramEnrolment
-from chopmark.web.client_certificate import from_proxy, from_tls
-from chopmark.web.est import STATUS, Est
+from chopmark.web.est.client_certificate import from_proxy, from_tls
+from chopmark.web.est.service import STATUS, Est
 from tests.web.counter import PERSON, Errand, World, errand, problem
 
 ROOT = "/.well-known/est/"

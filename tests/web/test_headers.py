@@ -5,7 +5,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 
-from chopmark.web.client_address import ClientAddresses, read_networks
+from chopmark.web.asgi.client_address import ClientAddresses, read_networks
 from tests.web.counter import NOW, URL, Answer, Browser, World, errand, filled, routes
 
 CSP = {

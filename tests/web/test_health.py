@@ -15,7 +15,7 @@ from chopmark.app.web import est_interface, web_services
 from chopmark.audit.clockwatch import ClockWatch
 from chopmark.keys.ports import OnDevice, SignerUnavailable
 from chopmark.store.engine.script import Script, query
-from chopmark.web.health import Check, Health
+from chopmark.web.asgi.health import Check, Health
 from tests.web.counter import NOW, World
 
 ALL_WELL = dict.fromkeys(("database", "schema", "signer", "clock", "heads", "journal", "queue"), "ok")

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from chopmark.app.settings import Limits, Settings
 from chopmark.app.web import est_interface
-from chopmark.web.est import Est
-from chopmark.web.load import CROWD, TURNS_BETWEEN, Line, Load
+from chopmark.web.asgi.load import CROWD, TURNS_BETWEEN, Line, Load
+from chopmark.web.est.service import Est
 from tests.web.counter import Answer, Browser, World, errand
 from tests.web.test_est import TYPE, ask
 

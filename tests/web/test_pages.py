@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from chopmark.web import views as v
 from chopmark.web.brand import (
     DEMO_BRAND,
     SERVICE_NAMES,
@@ -20,7 +19,8 @@ from chopmark.web.brand import (
     read_brand,
 )
 from chopmark.web.i18n import Bilingual, Lang, Translator, load_catalogues
-from chopmark.web.render import Pages
+from chopmark.web.pages import views as v
+from chopmark.web.pages.render import Pages
 from tests.web.gallery import SECOND_BRAND, World, sample_pages
 
 PAGES = Pages(Translator(load_catalogues()))

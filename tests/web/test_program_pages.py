@@ -5,7 +5,7 @@ import re
 
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from chopmark.web.est import Est
+from chopmark.web.est.service import Est
 from tests.web.counter import Answer, Browser, World, errand
 from tests.web.test_est import TYPE, URL, ask, body, door, escaped
 

@@ -35,11 +35,11 @@ async def test_every_page_says_it_and_when_to_come_again(world: World, path: str
 async def test_programs_get_a_problem_and_nothing_is_done(world: World) -> None:
     browser = await world.signed_in("C10002")
     await stand_still(world)
-    before = await world.services.foundation.ledger.tip("customer:C10002")  # type: ignore[arg-type]
+    before = await world.services.foundation.audit_repository.tip("customer:C10002")  # type: ignore[arg-type]
     answer = await browser.api("/orders", {"operation": "enrol"}, key="k" * 20)
     assert answer.status_code == 503
     assert (answer.json()["code"], answer.json()["detail"]) == ("standstill", SAID)
-    assert await world.services.foundation.ledger.tip("customer:C10002") == before  # type: ignore[arg-type]
+    assert await world.services.foundation.audit_repository.tip("customer:C10002") == before  # type: ignore[arg-type]
 
 
 async def test_the_files_of_the_page_and_status_go_on(world: World) -> None:

@@ -185,6 +185,9 @@ export interface Pbkdf2Parameters {
   readonly iterations: number;
 }
 
+/** HMAC fills a key with zeros, so that this is the same key as none at all, which WebKitGTK's PBKDF2 refuses. */
+const NONE = new Uint8Array(1);
+
 /** `length` octets by PBKDF2-HMAC. */
 export async function pbkdf2(
   password: Bytes,
@@ -198,6 +201,7 @@ export async function pbkdf2(
     effort.check();
     return new Uint8Array(await pbkdf2Async(HASHES[hash], password, salt, { c: iterations, dkLen: length }));
   }
-  const material = await crypto.subtle.importKey("raw", password, "PBKDF2", false, ["deriveBits"]);
+  const secret = password.length === 0 ? NONE : password;
+  const material = await crypto.subtle.importKey("raw", secret, "PBKDF2", false, ["deriveBits"]);
   return new Uint8Array(await crypto.subtle.deriveBits({ name: "PBKDF2", ...parameters }, material, length * 8));
 }

@@ -1,7 +1,8 @@
 /** Why a certificate file cannot be opened, and what to do: for the customer, in whole sentences. */
+import type { Bytes } from "../der.ts";
 import type { P12Error } from "../p12.ts";
 import { slipOf } from "../p12/typed.ts";
-import type { Complaint } from "../problems.ts";
+import { type Complaint, Complaints } from "../problems.ts";
 import { t } from "../words.ts";
 
 export interface Typed {
@@ -21,10 +22,15 @@ export function explainFile(error: P12Error, typed: Typed, wanted: Wanted): Comp
 export const tooBig = (): string =>
   t("This file is too big for a certificate file. Please choose the file whose name ends in .p12 or .pfx.");
 
-export const cannotRead = (): Complaint => ({
-  field: "old_file",
-  sentence: t("The file cannot be read any more. Please choose it again."),
-});
+/** The content of a file that was chosen at `field`; a complaint when it has gone, or was changed, since. */
+export async function octetsOf(file: File, field: string): Promise<Bytes> {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (cause) {
+    const sentence = t("The file cannot be read any more. Please choose it again.");
+    throw new Complaints([{ field, sentence }], { cause });
+  }
+}
 
 function wrong(typed: string): string {
   if (typed === "") return t("Please enter the pass-phrase of this file.");

@@ -7,7 +7,7 @@ import type { Page } from "../page.ts";
 import { type Complaint, complain, Complaints } from "../problems.ts";
 import type { InstalledKey } from "../vault.ts";
 import { t } from "../words.ts";
-import { cannotRead, explainFile, tooBig } from "./file-faults.ts";
+import { explainFile, octetsOf, tooBig } from "./file-faults.ts";
 import { sayLater } from "./later.ts";
 import { patiently } from "./opening.ts";
 
@@ -79,8 +79,8 @@ async function opened(
     passphrase: need(section, "#old_passphrase", HTMLInputElement).value,
     keyPassphrase: find(section, "#old_key_passphrase", HTMLInputElement)?.value ?? "",
   };
+  const octets = await octetsOf(file, "old_file");
   try {
-    const octets = new Uint8Array(await file.arrayBuffer());
     const content = await patiently(section, (waiting) =>
       readP12(octets, typed.passphrase, {
         wanted: [wanted],
@@ -94,7 +94,6 @@ async function opened(
     if (content.withoutMac) sayLater(unsealed());
     return { privateKey: (await fromPkcs8(content.key, false)).privateKey, certificate };
   } catch (error) {
-    if (error instanceof DOMException) throw new Complaints([cannotRead()], { cause: error });
     if (!(error instanceof P12Error)) throw error;
     if (error.code === "other-passphrase-inside") show(find(section, "[data-old-key-inner]", HTMLElement), true);
     throw new Complaints([explainFile(error, typed, old)], { cause: error });

@@ -10,7 +10,7 @@ import { complain, Complaints } from "../problems.ts";
 import { run } from "../submit.ts";
 import type { PendingFileKey } from "../vault.ts";
 import { t } from "../words.ts";
-import { explainFile } from "./file-faults.ts";
+import { explainFile, octetsOf } from "./file-faults.ts";
 import { type Chain, fileName, fileOf, nameWithin, p12Blob } from "./installed.ts";
 import { unwrapped } from "./key.ts";
 import { patiently } from "./opening.ts";
@@ -86,15 +86,13 @@ export async function reopened(form: HTMLFormElement, chain: Chain, field = "pas
   if (file === undefined) throw complain("new_file", t("Please choose the file that was just saved."));
   const { P12Error, readP12 } = await import("../p12.ts");
   const [leaf] = chain;
+  const octets = await octetsOf(file, "new_file");
   try {
-    const octets = new Uint8Array(await file.arrayBuffer());
     const wanted = [await sha256(leaf.der)];
     const content = await patiently(form, (waiting) => readP12(octets, passphrase, { wanted, waiting }));
     if (content.withoutMac) throw new P12Error("malformed");
     return (await fromPkcs8(content.key, false)).privateKey;
   } catch (error) {
-    if (error instanceof DOMException)
-      throw complain("new_file", t("The file cannot be read any more. Please choose it again."));
     if (!(error instanceof P12Error)) throw error;
     const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, leaf);
     throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], {

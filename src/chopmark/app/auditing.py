@@ -18,5 +18,5 @@ class AuditServices:
 
 async def audit_services(foundation: Foundation, machine: Machine | None) -> AuditServices:
     """Return the bundle; without `machine` time is made up, and never doubted."""
-    watch = ClockWatch(foundation.clock, machine, await foundation.ledger.newest_time())
+    watch = ClockWatch(foundation.clock, machine, await foundation.audit_repository.newest_time())
     return AuditServices(head_signer_of(foundation.settings), watch)

@@ -19,7 +19,7 @@ from uvicorn.protocols.utils import get_remote_addr
 
 from chopmark.app.settings import Limits, Settings
 from chopmark.limits.places import Places, counted_as
-from chopmark.web.client_address import EVERYWHERE, read_address, read_networks
+from chopmark.web.asgi.client_address import EVERYWHERE, read_address, read_networks
 from chopmark.web.state import LEAVING
 
 log = structlog.get_logger()

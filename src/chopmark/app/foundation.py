@@ -68,7 +68,7 @@ class Foundation:
     otp_keys: OtpKeys
     audit_key: AuditKey
     sealer: Sealer
-    ledger: AuditRepository
+    audit_repository: AuditRepository
     audit_log: AuditLog
     keyring: Keyring
     clock: Clock
@@ -98,11 +98,11 @@ async def open_foundation(
     brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
     calendar = trading_calendar(settings.trading_days)
     engine = await opening(settings)
-    installation, ledger = Installation(engine), AuditRepository(engine)
+    installation, audit_repository = Installation(engine), AuditRepository(engine)
     audit_key = AuditKey("audit-1", key_of(settings, "audit_key"))
     heads, folder = HeadFile(settings.outside / "heads.jsonl"), JournalFolder(settings.outside, settings.node)
     journal_key = JournalKey(audit_key.secret, key_of(settings, "data_key"))
-    watch = RestoreWatch(ledger, heads, folder, journal_key, JournaledRepository(engine), clock)
+    watch = RestoreWatch(audit_repository, heads, folder, journal_key, JournaledRepository(engine), clock)
     passphrase = Secret(settings.ca_passphrase.get_secret_value())
     return Foundation(
         settings=settings,
@@ -116,8 +116,8 @@ async def open_foundation(
         otp_keys=await otp_keys_of(settings, installation),
         audit_key=audit_key,
         sealer=Sealer(SealKey("data-1", key_of(settings, "data_key")), key_of(settings, "lookup_key")),
-        ledger=ledger,
-        audit_log=AuditLog(ledger, audit_key, clock),
+        audit_repository=audit_repository,
+        audit_log=AuditLog(audit_repository, audit_key, clock),
         keyring=Keyring(passphrase, settings.device, clock, shares or shares_of(settings)),
         clock=clock,
         entropy=entropy,

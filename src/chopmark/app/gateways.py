@@ -37,7 +37,7 @@ def gateways_of(settings: Settings, brand: Brand, inbox: InboxPort) -> list[Gate
     except (GatewayMisconfigured, ValueError, OSError) as error:
         raise GatewayUnfit(_said(error)) from error
     if settings.smtp.host:
-        gateways.append(_mail(settings, brand))
+        gateways.append(mail_gateway(settings, brand))
     if settings.mode == "demo":
         served = {gateway.channel for gateway in gateways}
         if Channel.MOBILE not in served:
@@ -89,14 +89,15 @@ def _said(error: Exception) -> str:
 
 async def reach_mail(settings: Settings, brand: Brand) -> str | None:
     """Ask the mail server as a mail would, and send none; return what is wrong as a sentence, or None."""
-    reason = await _mail(settings, brand).reach()
+    reason = await mail_gateway(settings, brand).reach()
     if reason is None:
         return None
     said = _WRONG.get(reason, "it does not answer as a mail server should")
     return f"the mail server {settings.smtp.host}:{settings.smtp.port} cannot be used ({reason.value}): {said}"
 
 
-def _mail(settings: Settings, brand: Brand) -> SmtpGateway:
+def mail_gateway(settings: Settings, brand: Brand) -> SmtpGateway:
+    """Return what hands mail to the installation's mail server. Raises GatewayUnfit."""
     made = SmtpSettings(
         host=settings.smtp.host,
         port=settings.smtp.port,

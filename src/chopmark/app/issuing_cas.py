@@ -280,11 +280,15 @@ def roots(cas: Sequence[Ca]) -> Iterator[tuple[IssuerId, str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What ends when: a CA's or a responder's certificate, or a root's list; `until` is aware UTC."""
+    """What ends when: a certificate, or a root's list; `until` is aware UTC.
+
+    `first` is how many days before that somebody has to know: fewer where a worker renews it by itself.
+    """
 
     what: str
     until: datetime
     remedy: str
+    first: int = 30
 
 
 def living(cas: Sequence[Ca], now: datetime) -> tuple[Ca, ...]:
@@ -320,7 +324,7 @@ async def endings(cas: Sequence[Ca], status: StatusRepository, now: datetime) ->
         responder = await status.responder_certificate(issuer)
         if responder is not None:
             renewed = "a worker renews it by itself in its last 30 days"
-            found.append(Ending(f"the OCSP responder's certificate of {issuer}", not_after(responder), renewed))
+            found.append(Ending(f"the OCSP responder's certificate of {issuer}", not_after(responder), renewed, 14))
     for root, _, certificate in roots(cas):
         remedy = "roll over to a CA under a new root: `chopmark ca rollover`"
         found.append(Ending(f"the certificate of {root}", not_after(certificate), remedy))

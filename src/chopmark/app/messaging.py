@@ -7,10 +7,12 @@ from chopmark.app.gateways import GatewayUnfit, gateways_of, listed_gateways
 from chopmark.app.webhooks import webhook_of
 from chopmark.core.types import Channel
 from chopmark.messaging.failover import Router
+from chopmark.messaging.ports import Gateway
 from chopmark.messaging.preview import text_faults
 from chopmark.messaging.reports import DeliveryReports
 from chopmark.messaging.templates import Sender
 from chopmark.messaging.webhook import Webhook
+from chopmark.store.repositories.messaging.alarms import AlarmRepository
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.inbox import InboxRepository
 from chopmark.store.repositories.messaging.outbox import OutboxRepository
@@ -29,6 +31,8 @@ class MessagingServices:
     inbox: InboxRepository
     reports: DeliveryReports
     webhook: Webhook | None
+    alarms: AlarmRepository
+    gateways: tuple[Gateway, ...]
 
 
 def messaging_services(foundation: Foundation) -> MessagingServices:
@@ -40,10 +44,14 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
     spending = SpendingRepository(foundation.engine, limits)
     part = SpendingRepository(foundation.engine, limits, percent=foundation.reminders.gateway_percent)
+    alarms, asked = AlarmRepository(foundation.engine), foundation.settings.alarms
+    told = bool(asked.recipients or asked.urls.get_secret_value())
     return MessagingServices(
         outbox=OutboxRepository(foundation.engine),
-        router=Router(gateways, deliveries, spending=spending),
-        reminder_router=Router(gateways, deliveries, spending=part, once=True),
+        router=Router(gateways, deliveries, spending=spending, alarms=alarms if told else None),
+        reminder_router=Router(gateways, deliveries, spending=part, alarms=alarms if told else None, once=True),
+        alarms=alarms,
+        gateways=tuple(gateways),
         inbox=inbox,
         webhook=webhook_of(foundation.settings),
         reports=DeliveryReports(gateways, deliveries, foundation.clock),

@@ -12,7 +12,7 @@ from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import SignerUnavailable
 from chopmark.store.repositories.readiness import Readiness
-from chopmark.web.health import Check
+from chopmark.web.asgi.health import Check
 
 WAITED_TOO_LONG = timedelta(seconds=120)
 """Longer than a crashed worker's lease (60 s), shorter than a code's life (300 s)."""

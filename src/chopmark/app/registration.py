@@ -70,7 +70,7 @@ def ra_services(
         suspension=Suspension(context, staff, None if ca.built_in is None else ca.built_in.issuer),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
         customer_queries=CustomerQueries(context, foundation.calendar, overlap=certifier.allows_overlap),
-        holds=CustomerLocks(context, failures),
+        locks=CustomerLocks(context, failures),
         customer_import=CustomerImport(SqlRegistry(engine), foundation.sealer, audit_log, clock, entropy, rules),
         certificate_import=CertificateImport(
             CertificateImportRegistry(engine),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from chopmark.app.auditing import AuditServices, audit_services
 from chopmark.app.external_ca import ExternalFault
+from chopmark.app.former_issuers import FormerServices, FormerUnfit, former_services
 from chopmark.app.foundation import Foundation, Opening, SystemClock, SystemEntropy, open_default, open_foundation
 from chopmark.app.gateways import GatewayUnfit
 from chopmark.app.identity import identity_services
@@ -38,6 +39,7 @@ class Services:
     ca: CaServices
     va: VaServices
     ra: RaServices
+    former: FormerServices
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -56,7 +58,7 @@ async def build(
         return await _compose(foundation, machine)
     except BaseException as error:
         await foundation.engine.close()
-        if isinstance(error, ExternalFault | GatewayUnfit | WebhookUnfit):
+        if isinstance(error, ExternalFault | FormerUnfit | GatewayUnfit | WebhookUnfit):
             raise NotReady(str(error)) from error
         raise
 
@@ -66,6 +68,7 @@ async def _compose(foundation: Foundation, machine: Machine | None) -> Services:
     ca = await ca_services(deps)
     audit = await audit_services(foundation, machine)
     identity = identity_services(foundation)
+    former = former_services(foundation.settings, foundation.engine, foundation.clock, foundation.entropy)
     return Services(
         foundation=foundation,
         audit=audit,
@@ -73,7 +76,8 @@ async def _compose(foundation: Foundation, machine: Machine | None) -> Services:
         messaging=messaging_services(foundation),
         ca=ca,
         va=va_services(foundation, audit, ca, deps.status),
-        ra=ra_services(foundation, identity, ca),
+        ra=ra_services(foundation, identity, ca, former.issuers),
+        former=former,
     )
 
 

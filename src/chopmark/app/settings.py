@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chopmark.app.settings_messages import AlarmSettings, WebhookSettings
 from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
@@ -31,6 +32,7 @@ from chopmark.app.settings_sources import (
 )
 from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
+from chopmark.messaging.letter import is_plain
 from chopmark.messaging.webhook import read_secret
 
 
@@ -104,26 +106,6 @@ class Est(BaseModel):
     ] = None
     key: Annotated[Path | None, Field(description="PEM file with the key of that certificate.")] = None
     port: Annotated[int, Field(ge=1, le=65535, description="TCP port of an EST interface that ends TLS itself.")] = 8443
-
-
-class WebhookSettings(BaseModel):
-    """The firm's order host, told which certificates change; an empty address means none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    url: Annotated[
-        str,
-        Field(description="https address of your order host, told of each certificate that changes; empty: none."),
-    ] = ""
-    ca: Annotated[Path | None, Field(description="PEM file that its TLS is verified with; empty: the machine's.")] = (
-        None
-    )
-    secret: Annotated[
-        SecretStr, Field(description="`whsec_` and the base64 of 24 to 64 bytes: these messages are signed with it.")
-    ] = SecretStr("")
-    secret_previous: Annotated[
-        SecretStr, Field(description="The one before: messages bear both signatures until you take it away.")
-    ] = SecretStr("")
 
 
 class Timestamp(BaseModel):
@@ -221,6 +203,10 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    former_issuers: Annotated[
+        Path | None,
+        Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),
+    ] = None
     reminders: Reminders = Reminders()
     limits: Limits = Limits()
     clock_kept_by: Annotated[
@@ -251,6 +237,7 @@ class Settings(BaseSettings):
     ] = ""
     est: Est = Est()
     webhook: WebhookSettings = WebhookSettings()
+    alarms: AlarmSettings = AlarmSettings()
     timestamp: Timestamp = Timestamp()
     otp_key: Annotated[SecretStr, Field(description="32 bytes in hex: codes are derived with it.")] = SecretStr("")
     otp_key_previous: Annotated[SecretStr, Field(description="The code key before, for one code life.")] = SecretStr("")
@@ -363,6 +350,15 @@ class Settings(BaseSettings):
         device = (self.hsm.module, self.hsm.token, self.hsm.pin.get_secret_value())
         if any(device) != all(device) or (self.signer == "pkcs11" and not all(device)):
             raise ValueError("an HSM needs hsm.module, hsm.token and hsm.pin, all three")
+        return self
+
+    @model_validator(mode="after")
+    def _alarms(self) -> "Settings":
+        wrong = [one for one in self.alarms.recipients if not is_plain(one)]
+        if wrong:
+            raise ValueError("alarms.mail has plain e-mail addresses with commas between")
+        if self.alarms.recipients and not self.smtp.host:
+            raise ValueError("alarms.mail needs a mail server: set smtp.host")
         return self
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ class Stamps:
         if self.stamping is None:
             return ()
         foundation, keys = self.foundation, self.keys
-        places = Places(foundation.ledger, self.anchors, self.heads)
+        places = Places(foundation.audit_repository, self.anchors, self.heads)
         anchoring = Anchoring(places, self.stamping, [self.head_key], foundation.audit_log, foundation.clock, holder)
 
         async def anchored() -> int:

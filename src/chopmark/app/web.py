@@ -9,12 +9,12 @@ from chopmark.ca.shipped import profile_named
 from chopmark.core.types import IssuerId, Secret
 from chopmark.pki import est
 from chopmark.va.ports import Crl
-from chopmark.web.client_address import EVERYWHERE, ClientAddresses, read_networks
-from chopmark.web.client_certificate import from_proxy, from_tls
-from chopmark.web.est import Est, EstDoor
-from chopmark.web.health import Health
+from chopmark.web.asgi.client_address import EVERYWHERE, ClientAddresses, read_networks
+from chopmark.web.asgi.health import Health
+from chopmark.web.asgi.load import Load
+from chopmark.web.est.client_certificate import from_proxy, from_tls
+from chopmark.web.est.service import Est, EstDoor
 from chopmark.web.i18n import Translator, load_catalogues
-from chopmark.web.load import Load
 from chopmark.web.services import Demo, PublicationServices, PublishedCa, WebServices
 
 

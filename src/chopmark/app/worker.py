@@ -8,6 +8,7 @@ from functools import partial
 from chopmark.app import issuing_cas
 from chopmark.app.foundation import SystemEntropy
 from chopmark.app.messaging import sender_of
+from chopmark.app.operators import alarm_tasks, tellers_of
 from chopmark.app.services import Services, opened
 from chopmark.app.settings import Settings
 from chopmark.app.webhooks import webhook_tasks
@@ -26,6 +27,7 @@ from chopmark.jobs.revoke import Endings
 from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.messaging.templates import Sender
+from chopmark.ra.former_revocation import FormerRevocation
 from chopmark.ra.policy import renewal_opens
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.reentry import Reentry, Verbs
@@ -35,10 +37,12 @@ from chopmark.store.repositories.audit.journal import JournaledRepository
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.failing import FailingJobs
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
+from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 from chopmark.store.repositories.ra.reentry import ReentryRepository
 from chopmark.store.repositories.reminders.plans import ReminderPlanRepository
 from chopmark.store.repositories.reminders.queue import ReminderQueueRepository
 from chopmark.store.repositories.retention import RetentionRepository
+from chopmark.va.former.lists import ListRefresh
 
 DELIVERY_LANES = 3
 """A gateway that hangs keeps one lane busy; the others go on."""
@@ -55,6 +59,7 @@ def tasks(services: Services) -> tuple[Task, ...]:
         *_of_reminders(services, holder),
         *_of_orders(services, holder),
         *_of_cas(services),
+        *_of_former_issuers(services, holder),
         *_of_audit(services, holder),
         Task("journal", journal.once, LOOK_EVERY_S),
     )
@@ -81,6 +86,7 @@ def _of_messages(services: Services, holder: str) -> tuple[Task, ...]:
     return (
         *lanes([delivery(lane) for lane in range(DELIVERY_LANES)], outbox.wait),
         Task("reports", services.messaging.reports.ask, 30.0),
+        Task("early-reports", services.messaging.reports.settle, 2.0),
     )
 
 
@@ -125,9 +131,19 @@ def _of_cas(services: Services) -> tuple[Task, ...]:
     )
 
 
+def _of_former_issuers(services: Services, holder: str) -> tuple[Task, ...]:
+    """Return the jobs that keep the lists of former issuers and have them revoke; none without a former issuer."""
+    former, foundation = services.former, services.foundation
+    if not former.entries:
+        return ()
+    lists = ListRefresh(former.cas, former.lists, foundation.settings.data, foundation.clock, holder)
+    revocation = FormerRevocation(services.ra.context, ImportedCertificateRepository(foundation.engine), former.clients)
+    return (Task("former-lists", lists.once, 30.0), Task("former-revocations", revocation.once, 60.0))
+
+
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:
     foundation, signer = services.foundation, services.audit.head_signer
-    sequenced = partial(sequence, foundation.ledger, signer, foundation.heads, foundation.clock, holder)
+    sequenced = partial(sequence, foundation.audit_repository, signer, foundation.heads, foundation.clock, holder)
     told = webhook_tasks(services.messaging.webhook, foundation.engine, foundation.clock, holder)
     return (Task("sequence", sequenced, 1.0, full=None), *told, *services.va.stamps.tasks(holder))
 
@@ -153,5 +169,6 @@ async def work(settings: Settings) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, stop.set)
     async with opened(settings) as services:
+        tellers = tellers_of(settings, services.foundation.brand)
         await record_policy(services.foundation.policy, services.foundation.installation, services.foundation.audit_log)
-        await loop.run(tasks(services), stop, alarms(services, "worker"))
+        await loop.run((*tasks(services), *alarm_tasks(services, tellers)), stop, alarms(services, "worker"))

@@ -16,7 +16,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.head import Head, HeadPublicKey, head_hash, verify_head
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.ports import AnchorLog, Anchors, KeptAnchor, Stamper, StoredAnchor
-from chopmark.audit.sequencer import LedgerBroken
+from chopmark.audit.sequencer import TreeBroken
 from chopmark.audit.tree import Frontier
 from chopmark.core.clock import Clock
 
@@ -66,7 +66,7 @@ class Anchoring:
     async def once(self) -> int:
         """Get a time-stamp over the newest tree head if this hour has none yet; return 1 if this call stored one.
 
-        Safe to call again after any failure. Raises NotStamped when no valid token was given, LedgerBroken when our
+        Safe to call again after any failure. Raises NotStamped when no valid token was given, TreeBroken when our
         key did not sign the newest head, and OSError when the heads file cannot be written.
         """
         # 1. Copy the newest time-stamp into the heads file if a crash prevented that last time.
@@ -101,9 +101,9 @@ class Anchoring:
         try:
             latest = await self._places.heads.latest_head()
         except ValueError as error:
-            raise LedgerBroken("the latest head or its frontier cannot be read") from error
+            raise TreeBroken("the latest head or its frontier cannot be read") from error
         if latest is not None and not verify_head(latest[0], self._head_keys):
-            raise LedgerBroken("the latest head was not signed by our key")
+            raise TreeBroken("the latest head was not signed by our key")
         return None if latest is None else latest[0]
 
     async def _file(self, anchor: StoredAnchor) -> None:

@@ -98,6 +98,9 @@ class Event(StrEnum):
     """The customer, who had only said that the certificate arrived, has now opened it: `old_serial` ends at once."""
     RA_FORMER_REVOKED = "ra:former:revoked"
     """The former issuer of an imported certificate has revoked it: it renews nothing any more."""
+    CA_FORMER_REVOKED = "ca:former:revoked"
+    """A former issuer has revoked an imported certificate, as it was asked to after the renewal: its client or people
+    say so."""
     RA_CERTIFICATE_HELD = "ra:certificate:held"
     """A certificate whose key is lost or compromised is suspended."""
     RA_CERTIFICATE_RELEASED = "ra:certificate:released"

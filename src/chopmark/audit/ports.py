@@ -159,7 +159,7 @@ class Batch:
     frontier: Frontier
 
 
-class Ledger(Protocol):
+class TreeRepository(Protocol):
     """The store's part of the audit: each call is one transaction."""
 
     async def tip(self, chain: StreamId) -> Tip:

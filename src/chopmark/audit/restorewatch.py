@@ -40,10 +40,10 @@ class RestoreWatch:
     """What the database lacks, as far as this process knows."""
 
     def __init__(
-        self, ledger: Heads, heads: Filed, folder: JournalFolder, key: JournalKey, records: Records, clock: Clock
+        self, repository: Heads, heads: Filed, folder: JournalFolder, key: JournalKey, records: Records, clock: Clock
     ) -> None:
         self._clock = clock
-        self._ledger = ledger
+        self._repository = repository
         self._heads = heads
         self._folder = folder
         self._key = key
@@ -138,13 +138,13 @@ class RestoreWatch:
 
         These are the lines from one hour before the database's newest head on.
         """
-        latest = await self._ledger.latest_head()
+        latest = await self._repository.latest_head()
         tail = self._folder.tail(since(None if latest is None else latest[0], self._clock.now()))
         return self._decoded(await asyncio.to_thread(tail.more))
 
     async def _read_heads(self) -> None:
         try:
-            seen = await look(self._ledger, self._heads)
+            seen = await look(self._repository, self._heads)
         except ValueError:
             raise OSError(0, "the ledger's newest head is damaged: run `chopmark audit verify`") from None
         latest = None if seen.latest is None else seen.latest[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, Lost, head_hash, verify_head
-from chopmark.audit.ports import Batch, HeadLog, Ledger, Placed
+from chopmark.audit.ports import Batch, HeadLog, Placed, TreeRepository
 from chopmark.audit.record import StoredRecord, parse_stamp, stamp
 from chopmark.audit.standing import Behind, Filed, Heads, Look, look
 from chopmark.audit.tree import Frontier
@@ -18,11 +18,11 @@ LEASE = timedelta(seconds=10)
 MOST_LEAVES = 1000
 
 
-class LedgerBroken(Exception):
+class TreeBroken(Exception):
     """The ledger contradicts its own signed tree head or the heads file; stop and run the verifier."""
 
 
-class LedgerBehind(LedgerBroken):
+class TreeBehind(TreeBroken):
     """The heads file has a head that the ledger lacks; after a restore, run `chopmark db restored`."""
 
     def __init__(self, behind: Behind) -> None:
@@ -57,12 +57,12 @@ def plan(
 ) -> UnsignedBatch:
     """Return places for the records, in the given order, after those of the latest head, and the new head's draft.
 
-    If `lost`, the last head of a lost tree, is given, the new head is a successor. Raises LedgerBroken when the
+    If `lost`, the last head of a lost tree, is given, the new head is a successor. Raises TreeBroken when the
     frontier does not belong to the latest head or a record is malformed.
     """
     head, frontier = latest or (None, Frontier())
     if head and (frontier.size != head.size or frontier.root() != head.root):
-        raise LedgerBroken("the stored frontier does not belong to the latest head")
+        raise TreeBroken("the stored frontier does not belong to the latest head")
     old_size = frontier.size
     placed: list[Placed] = []
     for record in unsequenced:
@@ -70,7 +70,7 @@ def plan(
         try:
             frontier = frontier.append(record.leaf_hash())
         except ValueError as error:
-            raise LedgerBroken(f"the waiting leaf {record.leaf_id!r} is malformed") from error
+            raise TreeBroken(f"the waiting leaf {record.leaf_id!r} is malformed") from error
     base = head_hash(head) if head else FIRST_HEAD
     draft = HeadDraft(
         size=frontier.size,
@@ -84,7 +84,7 @@ def plan(
 
 
 async def sequence_once(
-    ledger: Ledger,
+    repository: TreeRepository,
     signer: HeadSigner,
     heads: HeadLog,
     *,
@@ -97,45 +97,45 @@ async def sequence_once(
     """Give the waiting records, at most `limit`, their places in the tree; return how many were placed.
 
     Returns zero when no record waits, when another process holds the lease, or when it was faster. Safe to call again
-    after any failure. Raises LedgerBroken, and OSError when the heads file cannot be written; no further record is
+    after any failure. Raises TreeBroken, and OSError when the heads file cannot be written; no further record is
     placed until the missing head is in the file. After a rotation of the key, one of `former_keys` may have signed the
     latest head.
     """
     # 1. Take the lease.
-    lease = await ledger.take_lease(holder, now, lease_for)
+    lease = await repository.take_lease(holder, now, lease_for)
     if lease is None:
         return 0
     # 2. Read the heads file, then the latest head. The ledger must not be behind the file.
-    seen = await look_checked(ledger, heads, [signer.public_key, *former_keys])
+    seen = await look_checked(repository, heads, [signer.public_key, *former_keys])
     if isinstance(seen.standing, Behind):
-        raise LedgerBehind(seen.standing)
+        raise TreeBehind(seen.standing)
     # 3. Append the latest head to the file if a crash prevented that last time.
     latest = seen.latest
     if latest and latest[0] != seen.filed:
         await asyncio.to_thread(heads.append, latest[0])
     # 4. Place the waiting records and sign the head, outside any transaction.
-    waiting = await ledger.unsequenced(limit)
+    waiting = await repository.unsequenced(limit)
     if not waiting:
         return 0
     planned = plan(latest, waiting, lease.fencing, now)
     batch = planned.signed(await asyncio.to_thread(signer.sign, planned.draft.message()))
     # 5. Write places and head, if fencing number and old size are still the same.
-    if not await ledger.sequence(batch, lease):
+    if not await repository.sequence(batch, lease):
         return 0
     # 6. Append the head to the heads file.
     await asyncio.to_thread(heads.append, batch.head)
     return len(batch.placed)
 
 
-async def look_checked(ledger: Heads, heads: Filed, keys: Sequence[HeadPublicKey]) -> Look:
+async def look_checked(repository: Heads, heads: Filed, keys: Sequence[HeadPublicKey]) -> Look:
     """Compare the ledger with the heads file.
 
-    Raises LedgerBroken when the ledger's newest head cannot be read or none of `keys` signed it.
+    Raises TreeBroken when the ledger's newest head cannot be read or none of `keys` signed it.
     """
     try:
-        seen = await look(ledger, heads)
+        seen = await look(repository, heads)
     except ValueError as error:
-        raise LedgerBroken("the latest head or its frontier cannot be read") from error
+        raise TreeBroken("the latest head or its frontier cannot be read") from error
     if seen.latest and not verify_head(seen.latest[0], keys):
-        raise LedgerBroken("the latest head was not signed by our key")
+        raise TreeBroken("the latest head was not signed by our key")
     return seen

@@ -71,15 +71,15 @@ class Look:
     standing: Standing
 
 
-async def look(ledger: Heads, file: Filed) -> Look:
+async def look(repository: Heads, file: Filed) -> Look:
     """Read the heads file and then the ledger, and compare them.
 
     The order matters: a head is written to the ledger before it is written to the file. Raises ValueError when the
     ledger's newest head cannot be read, and OSError when the file cannot be read.
     """
     filed = await asyncio.to_thread(file.last)
-    latest = await ledger.latest_head()
+    latest = await repository.latest_head()
     head = None if latest is None else latest[0]
     if filed is None or filed == head:
         return Look(latest, filed, Whole())
-    return Look(latest, filed, standing(head, await ledger.head_line(filed.size), filed))
+    return Look(latest, filed, standing(head, await repository.head_line(filed.size), filed))

@@ -12,7 +12,7 @@ from typing import Protocol
 from chopmark.audit.head import Head, HeadPublicKey, HeadSigner, verify_head
 from chopmark.audit.ports import Batch, HeadLog, Lease
 from chopmark.audit.record import StoredRecord
-from chopmark.audit.sequencer import LEASE, LedgerBroken, look_checked, plan
+from chopmark.audit.sequencer import LEASE, TreeBroken, look_checked, plan
 from chopmark.audit.standing import Behind, Heads, Look
 
 EVERYTHING = 2**31 - 1
@@ -22,7 +22,7 @@ class Overtaken(Exception):
     """Another process has sequenced records or signed a successor meanwhile; nothing was written; call again."""
 
 
-class RestoredLedger(Heads, Protocol):
+class RestoredTreeRepository(Heads, Protocol):
     """The store as `succeed` needs it: each call is one transaction."""
 
     async def seize(self, holder: str, above: int, now: datetime, ttl: timedelta) -> Lease:
@@ -30,11 +30,11 @@ class RestoredLedger(Heads, Protocol):
         ...
 
     async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        """Return the oldest records without an index, as `Ledger.unsequenced` does."""
+        """Return the oldest records without an index, as `TreeRepository.unsequenced` does."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """Write a batch under the lease, as `Ledger.sequence` does."""
+        """Write a batch under the lease, as `TreeRepository.sequence` does."""
         ...
 
 
@@ -52,28 +52,28 @@ class Files:
         return [self.signer.public_key, *self.former_keys]
 
 
-async def stand(ledger: Heads, files: Files) -> Look:
+async def stand(repository: Heads, files: Files) -> Look:
     """Compare the ledger with the heads file.
 
-    Raises LedgerBroken when our key did not sign the newest head of either: then they do not show what was lost.
+    Raises TreeBroken when our key did not sign the newest head of either: then they do not show what was lost.
     """
-    seen = await look_checked(ledger, files.heads, files.keys)
+    seen = await look_checked(repository, files.heads, files.keys)
     if seen.filed is not None and not verify_head(seen.filed, files.keys):
-        raise LedgerBroken("the last head of the heads file was not signed by our key")
+        raise TreeBroken("the last head of the heads file was not signed by our key")
     return seen
 
 
 async def succeed(
-    ledger: RestoredLedger, files: Files, *, now: datetime, holder: str, lease_for: timedelta = LEASE
+    repository: RestoredTreeRepository, files: Files, *, now: datetime, holder: str, lease_for: timedelta = LEASE
 ) -> Head | None:
     """Sign the successor over all waiting records and return it; return None if the ledger is whole.
 
     The record of the restore must have been written already, and must wait for a place. Safe to call again after any
     failure: a successor that was committed and is not in the heads file is appended there. Raises Overtaken,
-    LedgerBroken and OSError.
+    TreeBroken and OSError.
     """
     # 1. Compare the ledger with the heads file. If only the file lacks a successor, append it and be done.
-    seen = await stand(ledger, files)
+    seen = await stand(repository, files)
     head = None if seen.latest is None else seen.latest[0]
     if not isinstance(seen.standing, Behind):
         if head is None or head.draft.lost is None or head == seen.filed:
@@ -82,15 +82,15 @@ async def succeed(
         return head
     # 2. Take the sequencer's lease, with a fencing number higher than any in the lost tree.
     lost = seen.standing.lost_head
-    lease = await ledger.seize(holder, lost.draft.fencing, now, lease_for)
+    lease = await repository.seize(holder, lost.draft.fencing, now, lease_for)
     # 3. Place all waiting records and sign the successor, outside any transaction.
-    waiting = await ledger.unsequenced(EVERYTHING)
+    waiting = await repository.unsequenced(EVERYTHING)
     if not waiting:
-        raise LedgerBroken("no record of the restore waits for a place")
+        raise TreeBroken("no record of the restore waits for a place")
     planned = plan(seen.latest, waiting, lease.fencing, now, lost)
     batch = planned.signed(await asyncio.to_thread(files.signer.sign, planned.draft.message()))
     # 4. Write places and head, if fencing number and old size are still the same.
-    if not await ledger.sequence(batch, lease):
+    if not await repository.sequence(batch, lease):
         raise Overtaken
     # 5. Append the successor to the heads file. From now on the ledger is no longer behind the file.
     await asyncio.to_thread(files.heads.append, batch.head)

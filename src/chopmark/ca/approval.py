@@ -33,7 +33,7 @@ from chopmark.ca.ports import IssuanceRequest
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, KeyEvidence, Operation, OrderId, text
-from chopmark.limits.budgets import RateLimit, RateLimits
+from chopmark.limits.rate_limits import RateLimit, RateLimits
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 

@@ -19,7 +19,16 @@ from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.ca.approval import Approvals, ApprovalTerms
 from chopmark.ca.journaled import turns
-from chopmark.ca.ports import Certified, Entry, IssuanceRequest, Journal, Ledger, Pending, Reservation, Subject
+from chopmark.ca.ports import (
+    Certified,
+    Entry,
+    IssuanceRepository,
+    IssuanceRequest,
+    Journal,
+    Pending,
+    Reservation,
+    Subject,
+)
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial, text
@@ -93,7 +102,7 @@ class CertificateExpectations:
 class Books:
     """Where this CA writes: certificates and audit records in the database, and the journal outside it."""
 
-    ledger: Ledger
+    repository: IssuanceRepository
     audit_log: AuditLog
     journal: Journal
 
@@ -126,7 +135,7 @@ class EmbeddedIssuer:
         self._constants = issuer_config.constants
         self._publication = issuer_config.publication
         self._node = issuer_config.node
-        self.ledger = books.ledger
+        self.repository = books.repository
         self._audit_log = books.audit_log
         self._clock = clock
         self._entropy = entropy
@@ -186,7 +195,7 @@ class EmbeddedIssuer:
     async def _issue(self, issuance: IssuanceRequest) -> Certified | Pending | Refusal:
         """Issue what was granted. `issuance` must come from `Approvals.granted`, which takes it from the records."""
         # 2. An order that has a certificate gets the same one.
-        known, attempts, tip = await self.ledger.by_order(issuance.order)
+        known, attempts, tip = await self.repository.by_order(issuance.order)
         self._audit_log.know(tip)
         if known is not None:
             return self._known(known)
@@ -243,7 +252,7 @@ class EmbeddedIssuer:
         granted = await self.approvals.granted(issuance)
         if isinstance(granted, Refusal):
             return granted
-        known, *_ = await self.ledger.by_order(issuance.order)
+        known, *_ = await self.repository.by_order(issuance.order)
         now = self._clock.now()
         if known is not None and known.state is CertificateState.RESERVED:
             if now < known.reservation.reserved_at + UNKNOWN_FATE_AFTER:
@@ -324,28 +333,28 @@ class EmbeddedIssuer:
     async def _reserve(self, reservation: Reservation) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self.ledger.reserve(reservation, record)
+            return await self.repository.reserve(reservation, record)
 
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _record(self, reservation: Reservation, der: bytes) -> bool:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_ISSUED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self.ledger.record(reservation.serial, der, self._clock.now(), record)
+            return await self.repository.record(reservation.serial, der, self._clock.now(), record)
 
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _orphan(self, reservation: Reservation, now: datetime) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_ORPHANED, serial=reservation.serial, issuer=reservation.issuer)
-            return await self.ledger.orphan(reservation.serial, now, record)
+            return await self.repository.orphan(reservation.serial, now, record)
 
         await self._audit_log.write(order_stream(reservation.order), attempt)
 
     async def _near_miss(self, order: OrderId, findings: tuple["Finding | LintFinding", ...]) -> None:
         async def attempt(builder: RecordBuilder) -> None:
             code = ",".join(finding.code for finding in findings)
-            await self.ledger.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
+            await self.repository.note(builder.record(Event.CA_CERTIFICATE_REFUSED, code=code))
 
         await self._audit_log.write(order_stream(order), attempt)
 
@@ -360,7 +369,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_REVOKED, serial=serial, reason=reason)
-            return await self.ledger.revoke(serial, reason, now, record)
+            return await self.repository.revoke(serial, reason, now, record)
 
         await self._turn(serial, Deed.REVOKED, attempt, reason)
 
@@ -369,7 +378,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_HELD, serial=serial, reason="certificate_hold")
-            return await self.ledger.hold(serial, now, record)
+            return await self.repository.hold(serial, now, record)
 
         await self._turn(serial, Deed.HELD, attempt, "certificate_hold")
 
@@ -378,7 +387,7 @@ class EmbeddedIssuer:
 
         async def attempt(builder: RecordBuilder, now: datetime) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RELEASED, serial=serial)
-            return await self.ledger.release(serial, now, record)
+            return await self.repository.release(serial, now, record)
 
         await self._turn(serial, Deed.RELEASED, attempt)
 
@@ -390,7 +399,7 @@ class EmbeddedIssuer:
         reason: str | None = None,
     ) -> None:
         """Write a status change to the journal, then to the database; do nothing when it would change nothing."""
-        entry = await self.ledger.by_serial(serial)
+        entry = await self.repository.by_serial(serial)
         if entry is None or not turns(deed, entry):
             return
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""What the RA sees of a CA (`Issuer`, `Suspender`), and what our own CA needs kept (`Ledger`, `Journal`).
+"""What the RA sees of a CA (`Issuer`, `Suspender`), and what our own CA needs kept (`IssuanceRepository`, `Journal`).
 
 Two things about a CA can be exchanged: who issues (`Issuer`) and, for our own CA, where its key is (`keys.Signer`).
 A CA that answers later returns `Pending`, which is a value and no error.
@@ -203,7 +203,7 @@ class Journal(Protocol):
         ...
 
 
-class Ledger(Protocol):
+class IssuanceRepository(Protocol):
     """Keeps reservations and certificates. Each change is one transaction, its audit record included."""
 
     async def by_order(self, order: OrderId) -> tuple[Entry | None, int, Tip]:

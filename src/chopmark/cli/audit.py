@@ -81,7 +81,7 @@ async def verify_audit(
         now, roots = services.foundation.clock.now(), (*services.va.stamps.roots, *(_roots(root) or ()))
         if export is not None:
             return _told(await verify(_exported(export), keys, public, heads, now, roots=roots))
-        async with services.foundation.ledger.snapshot() as live:
+        async with services.foundation.audit_repository.snapshot() as live:
             beside = Beside(live, rules_of(services.foundation.policy))
             return _told(await verify(live, keys, public, heads, now, roots=roots, beside=beside))
 
@@ -144,7 +144,7 @@ async def export_audit(settings: Settings, file: Path) -> int:
     """Write the whole trail as JSON lines."""
     from chopmark.audit.export import write_export
 
-    async with looking(settings) as services, services.foundation.ledger.snapshot() as source:
+    async with looking(settings) as services, services.foundation.audit_repository.snapshot() as source:
         with _private(file) as out:
             count = await write_export(source, out)
     say(f"{count} lines written to {file}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import App
 
 from chopmark.cli.console import at_console, configured, looking, run, say
+from chopmark.cli.former_issuers import is_fingerprint, say_asked, tick_off
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 
@@ -54,7 +55,10 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
 
 @certificates_app.command(name="by-hand")
 def certificates_by_hand() -> int:
-    """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom."""
+    """List the certificates that a person has to have revoked at another CA, and those that are done: when, by whom.
+
+    Imported certificates that were renewed are named by their fingerprint, with their former issuer and its number.
+    """
     return run(list_by_hand(configured()))
 
 
@@ -65,7 +69,7 @@ def certificates_revoked(serial: str, *, by: str, approved_by: str) -> int:
     Parameters
     ----------
     serial:
-        Serial number in hexadecimal.
+        Serial number in hexadecimal; of an imported certificate its fingerprint.
     by:
         Staff id of who had it revoked.
     approved_by:
@@ -124,6 +128,10 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
     from chopmark.ra.manual_revocation import ManualRevocation
     from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 
+    if is_fingerprint(serial):
+        async with at_console(settings) as services:
+            await tick_off(services, serial.strip(), by, approved_by)
+        return 0
     number = serial_of(serial)
     async with at_console(settings) as services:
         done = await ManualRevocation(services.ra.context, ManualRevocationRepository(services.foundation.engine)).done(
@@ -142,12 +150,13 @@ async def list_by_hand(settings: Settings) -> int:
         found = await ManualRevocation(
             services.ra.context, ManualRevocationRepository(services.foundation.engine)
         ).listed()
+        imported = await say_asked(services)
     for one in found:
         told = "WAITS"
         if one.done_at is not None:
             told = f"done on {one.done_at:%Y-%m-%d %H:%M} UTC by {one.by}, approved by {one.approved_by}"
         say(f"{one.serial}  {one.issuer}  {one.reason}  {told}")
-    if not found:
+    if not found and not imported:
         say("No certificate has to be revoked by a person.")
     return 0
 

@@ -15,8 +15,10 @@ from cyclopts import App
 
 from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
+from chopmark.cli.former_issuers import former_faults
 
 if TYPE_CHECKING:
+    from chopmark.app.foundation import Foundation
     from chopmark.app.issuing_cas import Ending
     from chopmark.app.services import Services
     from chopmark.app.settings import Settings
@@ -74,9 +76,12 @@ async def check_installation(settings: Settings) -> int:
             faults += await _check_stamps(services)
             faults += await failing_jobs(services)
             faults += await _mail_faults(services)
+            faults += await sms_faults(services)
+            faults += alarm_faults(services.foundation)
             faults += await _check_clock(services)
             faults += await house_faults(services)
             faults += await _outside_faults(services)
+            faults += await former_faults(services)
             say(f"policy: {services.foundation.policy.id}")
             if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
@@ -202,6 +207,42 @@ async def _mail_faults(services: Services) -> list[str]:
     if wrong is not None:
         return [wrong]
     say(f"mail server: {services.foundation.settings.smtp.host}:{services.foundation.settings.smtp.port} answers")
+    return []
+
+
+async def sms_faults(services: Services) -> list[str]:
+    """Try each gateway that can be tried, all at once; return what is wrong. Nothing is sent."""
+    import asyncio
+
+    from chopmark.messaging.ports import GatewayFault
+    from chopmark.messaging.probes import Reachable
+
+    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Reachable)]
+    faults = []
+    for gateway, outcome in zip(tried, await asyncio.gather(*(one.reach() for one in tried)), strict=True):
+        if isinstance(outcome, GatewayFault):
+            code = f", its code: {outcome.detail}" if outcome.detail else ""
+            faults.append(f"the gateway {gateway.name} cannot be used ({outcome.reason.value}{code})")
+        elif not outcome.tried:
+            say(f"gateway {gateway.name}: it can be reached; its account was not tried")
+        else:
+            say(f"gateway {gateway.name}: it knows us{f', {outcome.left} left' if outcome.left else ''}")
+    return faults
+
+
+def alarm_faults(foundation: Foundation) -> list[str]:
+    """Say how operators are told; return what keeps them from being told."""
+    from chopmark.app.gateways import GatewayUnfit
+    from chopmark.app.operators import tellers_of
+    from chopmark.messaging.tellers import TellerUnfit
+
+    try:
+        tellers = tellers_of(foundation.settings, foundation.brand)
+    except (TellerUnfit, GatewayUnfit) as error:
+        return [str(error)]
+    ways = ", ".join(teller.name for teller in tellers)
+    said = f"{ways}; `chopmark messages alarm --try` tells them" if ways else "nobody; the log alone has them"
+    say(f"alarms go to: {said}")
     return []
 
 

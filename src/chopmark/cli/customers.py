@@ -301,7 +301,7 @@ async def show_customer(settings: Settings, who: str) -> int:
             cooling = f", carries no code until {local_time(contact.cool_until)}" if waits else ""
             disputed = ", called not theirs" if contact.disputed else ""
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
-        for lock, why in (await services.ra.holds.held(customer)).items():
+        for lock, why in (await services.ra.locks.held(customer)).items():
             say(f"  locked: {lock}, {why}")
         for holding in (await services.ra.context.holdings.all(customer))[:MOST]:
             say(f"  {certificate_line(holding)}")

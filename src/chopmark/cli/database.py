@@ -73,7 +73,7 @@ LONGEST_REASON = 200
 async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -> int:
     """Declare that an older copy was restored; 0 when the database is whole, now or already."""
     from chopmark.app.worker import reentry_of
-    from chopmark.audit.sequencer import LedgerBroken
+    from chopmark.audit.sequencer import TreeBroken
     from chopmark.ra.context import assert_staff
 
     assert_staff(by, "by")
@@ -85,7 +85,7 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
         restoring = restoring_of(services, reentry)
         try:
             return await (_planned(restoring) if dry_run else ended_and_told(restoring, reentry, by, reason))
-        except LedgerBroken as broken:
+        except TreeBroken as broken:
             say(f"Nothing was changed: {broken}. Keep the database as it is, and run `chopmark audit verify`.")
             return 1
 
@@ -99,7 +99,12 @@ def restoring_of(services: Services, reentry: Reentry) -> Restoring:
     files = Files(services.foundation.heads, services.audit.head_signer)
     voids = RestoredRepository(services.foundation.engine)
     return Restoring(
-        services.foundation.ledger, files, voids, reentry, services.foundation.audit_log, services.foundation.clock
+        services.foundation.audit_repository,
+        files,
+        voids,
+        reentry,
+        services.foundation.audit_log,
+        services.foundation.clock,
     )
 
 

@@ -42,7 +42,7 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
     if isinstance(number, Refusal):
         raise Refused(number)
     async with at_console(settings) as services:
-        lifted = await services.ra.holds.release(number, by, approved_by)
+        lifted = await services.ra.locks.release(number, by, approved_by)
     say(f"Codes can be sent to {number} again: what was sent counts anew.")
     if not lifted:
         say(f"{number} has no hold.")
@@ -59,7 +59,7 @@ async def show_holds(settings: Settings, customer: str) -> int:
     if isinstance(number, Refusal):
         raise Refused(number)
     async with looking(settings) as services:
-        held = await services.ra.holds.held(number)
+        held = await services.ra.locks.held(number)
     for lock, why in held.items():
         say(f"{_LOCKS[lock]}: {_WHY.get(why, why)}")
     if not held:

@@ -1,21 +1,73 @@
 """`chopmark messages`: what customers are written."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from chopmark.cli.console import configured, say
+from chopmark.cli.console import configured, looking, run, say
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
 
-messages_app = App(name="messages", help="What customers are written.")
+messages_app = App(name="messages", help="What customers are written, and what operators are told.")
 
 
 @messages_app.command(name="preview")
 def preview() -> int:
     """Show every text message in both languages, with its SMS and what they cost, and what is wrong with it."""
     return _preview(configured())
+
+
+@messages_app.command(name="alarm")
+def alarm(*, try_: Annotated[bool, Parameter(name="--try", negative=())] = False) -> int:
+    """Show what is wrong now, as operators are told.
+
+    Parameters
+    ----------
+    try_:
+        Tell operators that this is a trial, over every way that the settings name.
+    """
+    settings = configured()
+    return run(_try(settings) if try_ else _lasting(settings))
+
+
+async def _lasting(settings: "Settings") -> int:
+    from chopmark.messaging.alarms import written
+
+    async with looking(settings) as services:
+        lasting = await services.messaging.alarms.lasting()
+        for due in lasting:
+            note = written(due, settings.portal_url)
+            say(note.subject)
+            say(f"    {note.text.splitlines()[1]}")
+    say(f"{len(lasting)} alarms last.")
+    return 1 if lasting else 0
+
+
+async def _try(settings: "Settings") -> int:
+    from chopmark.app.foundation import SystemClock
+    from chopmark.app.gateways import GatewayUnfit
+    from chopmark.app.operators import tellers_of
+    from chopmark.jobs.alarms import tell
+    from chopmark.messaging.alarms import Note
+    from chopmark.messaging.tellers import TellerUnfit
+    from chopmark.web.brand import DEMO_BRAND, load_brand
+
+    brand = DEMO_BRAND if settings.brand is None else load_brand(settings.brand)
+    try:
+        tellers = tellers_of(settings, brand)
+    except (TellerUnfit, GatewayUnfit) as error:
+        say(str(error))
+        return 1
+    if not tellers:
+        say("Nobody would be told: set alarms.mail, or alarms.urls.")
+        return 1
+    note = Note("[Chopmark TRIAL] alarms arrive here", f"這是測試。\nThis is a trial.\n\n{settings.portal_url}\n")
+    failed = 0
+    for name, fault in await tell(tellers, note, SystemClock().now()):
+        failed += fault is not None
+        say(f"{name}: {'taken' if fault is None else f'NOT TAKEN: {fault}'}")
+    return 1 if failed else 0
 
 
 def _preview(settings: "Settings") -> int:

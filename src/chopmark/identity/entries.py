@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
-from chopmark.limits.budgets import RateLimit, Spent
+from chopmark.limits.rate_limits import RateLimit, Spent
 
 CLOSES_AT: Final = 100
 """How many wrong passwords in a row close a way to sign in (NIST SP 800-63B-4 s.3.2.2: at most 100)."""
@@ -45,7 +45,7 @@ class Way:
     entry: Entry
 
 
-def signin_budgets(way: Way, network: str) -> tuple[RateLimit, ...]:
+def signin_limits(way: Way, network: str) -> tuple[RateLimit, ...]:
     """Return the rate limits of one attempt: 3 in 30 seconds, 5 in 5 minutes, 10 in an hour, and the network's limit.
 
     A known browser and a launch have rate limits of their own, without the network's, so that nobody else in their
@@ -62,7 +62,7 @@ def signin_budgets(way: Way, network: str) -> tuple[RateLimit, ...]:
     return (*own, RateLimit(f"{_NETWORK}{network}", 200, timedelta(minutes=15))) if stranger and network else own
 
 
-def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...] | None:
+def spare_limits(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...] | None:
     """Return the rate limits of an attempt whose network has used up its limit; None when `spent` is another limit.
 
     A mobile carrier has thousands of customers behind one address. So each customer has two attempts an hour that other
@@ -70,7 +70,7 @@ def spare_budgets(way: Way, network: str, spent: Spent) -> tuple[RateLimit, ...]
     """
     if not spent.name.startswith(_NETWORK):
         return None
-    own = (limit for limit in signin_budgets(way, network) if not limit.name.startswith(_NETWORK))
+    own = (limit for limit in signin_limits(way, network) if not limit.name.startswith(_NETWORK))
     return (*own, RateLimit(f"signin-spare:{way.subject}", 2, timedelta(hours=1)))
 
 

@@ -21,7 +21,7 @@ from chopmark.identity import ports
 from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Opened, SessionService, bearer, digest
-from chopmark.limits.budgets import RateLimit, RateLimits
+from chopmark.limits.rate_limits import RateLimit, RateLimits
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)

@@ -9,8 +9,8 @@ from chopmark.audit.record import AuditRecord, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountKind, AccountNumber, Channel, CustomerId, FactorClass, LoginId
 from chopmark.identity.scope import EVERYTHING, Scope
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 
 UNKNOWN = "launch.unknown"
 """The code of the refusal for a ticket that was never made."""
@@ -189,7 +189,9 @@ class Records(Protocol):
         """Return when the customer's password was set, and whether a way to sign in is closed."""
         ...
 
-    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
+    async def set_password(
+        self, row: PasswordRow, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> None:
         """Replace the customer's verifier, end all their sessions, open all ways to sign in, and queue the works."""
         ...
 

@@ -18,13 +18,13 @@ from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
-from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_budgets, spare_budgets
+from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_limits, spare_limits
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
 from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
-from chopmark.limits.budgets import RateLimit, Spent
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit, Spent
+from chopmark.messaging.ports import OutboxJob
 
 IDLE = timedelta(seconds=600)
 ABSOLUTE = timedelta(minutes=30)
@@ -145,9 +145,9 @@ class SessionService:
         When others in the network have used up its limit, the spare limits are charged instead.
         """
         now = self._clock.now()
-        limits = signin_budgets(way, "" if network == UNKNOWN else network)
+        limits = signin_limits(way, "" if network == UNKNOWN else network)
         charged = await self._entries.charge(way, limits, now)
-        spare = spare_budgets(way, network, charged) if isinstance(charged, Spent) else None
+        spare = spare_limits(way, network, charged) if isinstance(charged, Spent) else None
         if spare is None:
             return charged, limits
         again = await self._entries.charge(way, spare, now)
@@ -289,7 +289,7 @@ class SessionService:
             lambda builder: self._sessions.close(id_hash, builder.record(Event.PORTAL_SESSION_CLOSED, reason=reason)),
         )
 
-    async def set_password(self, row: PasswordRow, by: str, works: tuple[Work, ...] = ()) -> None:
+    async def set_password(self, row: PasswordRow, by: str, works: tuple[OutboxJob, ...] = ()) -> None:
         """Replace a customer's password verifier, and record who did it.
 
         This also ends all sessions of the customer, makes the cookies of known browsers invalid, opens all ways to sign

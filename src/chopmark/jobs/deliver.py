@@ -23,11 +23,11 @@ from chopmark.messaging.ports import (
     FaultReason,
     GatewayFault,
     Message,
+    Outbox,
+    OutboxJob,
+    OutboxJobKind,
     Purpose,
     Receipt,
-    Work,
-    WorkKind,
-    Works,
     code_purpose,
 )
 from chopmark.messaging.templates import CodeParts, Language, Sender, Written, write_code, write_notice
@@ -47,7 +47,7 @@ MOST_ATTEMPTS = 12
 LONGEST_WAIT_S = 60
 TO_TYPE = timedelta(seconds=30)
 """What must be left of a code's life at its last sending: the customer has to open the message and type the code."""
-KINDS = (WorkKind.CODE, WorkKind.NOTICE)
+KINDS = (OutboxJobKind.CODE, OutboxJobKind.NOTICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Delivery:
 
     def __init__(
         self,
-        works: Works[AuditRecord],
+        works: Outbox[AuditRecord],
         dispatches: Dispatches,
         verifier: Verifier,
         people: People,
@@ -115,7 +115,7 @@ class Delivery:
         """Deliver as `once` does if all of `others` are busy; otherwise do nothing and return 0."""
         return await self.once() if all(other.busy for other in others) else 0
 
-    async def _one(self, work: Work, papers: Papers) -> None:
+    async def _one(self, work: OutboxJob, papers: Papers) -> None:
         now = self._clock.now()
         if work.expires_at is not None and now >= work.expires_at:
             await self._close(work, "expired", None)
@@ -136,23 +136,23 @@ class Delivery:
             return
         await self._close(work, "sent", receipt)
 
-    def _parcel(self, work: Work, papers: Papers, now: datetime) -> _Parcel | None:
+    def _parcel(self, work: OutboxJob, papers: Papers, now: datetime) -> _Parcel | None:
         """Return the message, or None when it must not be sent any more.
 
         That is so when the contact has changed, and for a code also when the contact cools down or the code was
         replaced, used or has expired.
         """
         contact = papers.contact(work)
-        if contact is None or (work.kind is WorkKind.CODE and now < contact.cool_until):
+        if contact is None or (work.kind is OutboxJobKind.CODE and now < contact.cool_until):
             return None
-        made = self._code(work, papers, now) if work.kind is WorkKind.CODE else self._notice(work, contact.channel)
+        made = self._code(work, papers, now) if work.kind is OutboxJobKind.CODE else self._notice(work, contact.channel)
         if made is None:
             return None
         return _Parcel(
             replace(made, destination=self._people.opened(contact), handed_at=now), contact.channel, contact.customer
         )
 
-    def _code(self, work: Work, papers: Papers, now: datetime) -> Message | None:
+    def _code(self, work: OutboxJob, papers: Papers, now: datetime) -> Message | None:
         challenge = papers.challenge(work)
         if challenge is None or challenge.state is not ChallengeState.LIVE or now >= challenge.expires_at:
             return None
@@ -176,7 +176,7 @@ class Delivery:
         life = challenge.expires_at - challenge.created_at
         return _message(work, written, purpose, challenge.created_at, life, challenge.channel, code)
 
-    def _notice(self, work: Work, channel: Channel) -> Message | None:
+    def _notice(self, work: OutboxJob, channel: Channel) -> Message | None:
         purpose = Purpose(str(work.facts["template"]))
         last3 = _word(work, "account_last3")
         stop = None
@@ -187,7 +187,9 @@ class Delivery:
         )
         return _message(work, written, purpose, work.not_before, NOTICE_LIFE, channel, None)
 
-    async def _close(self, work: Work, outcome: str, receipt: Receipt | None, instead: tuple[Work, ...] = ()) -> None:
+    async def _close(
+        self, work: OutboxJob, outcome: str, receipt: Receipt | None, instead: tuple[OutboxJob, ...] = ()
+    ) -> None:
         now = self._clock.now()
         chain = chain_of(work)
         if chain is None:
@@ -225,7 +227,7 @@ def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
     )
 
 
-def _again(work: Work, now: datetime) -> datetime | None:
+def _again(work: OutboxJob, now: datetime) -> datetime | None:
     """Return when to try a message again; None after the last attempt, or when a code would come too late.
 
     A code is tried for the last time `TO_TYPE` before it expires, however long the next wait would be: a mail server
@@ -234,19 +236,19 @@ def _again(work: Work, now: datetime) -> datetime | None:
     if work.attempts >= MOST_ATTEMPTS:
         return None
     at = now + timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
-    if work.kind is not WorkKind.CODE or work.expires_at is None:
+    if work.kind is not OutboxJobKind.CODE or work.expires_at is None:
         return at
     last = work.expires_at - TO_TYPE
     return min(at, last) if now < last else None
 
 
-def _instead(work: Work) -> tuple[Work, ...]:
+def _instead(work: OutboxJob) -> tuple[OutboxJob, ...]:
     """Return the same notice for the customer's other contact, or nothing if there is none; codes are not redirected.
 
     It is queued when the notice could not be delivered to the first contact.
     """
     version = work.facts.get(OTHER_VERSION)
-    if work.kind is not WorkKind.NOTICE or work.channel is None or not isinstance(version, int):
+    if work.kind is not OutboxJobKind.NOTICE or work.channel is None or not isinstance(version, int):
         return ()
     facts = {name: value for name, value in work.facts.items() if name != OTHER_VERSION}
     other = work.channel.other
@@ -255,17 +257,17 @@ def _instead(work: Work) -> tuple[Work, ...]:
     )
 
 
-def _word(work: Work, name: str) -> str | None:
+def _word(work: OutboxJob, name: str) -> str | None:
     value = work.facts.get(name)
     return None if value is None else str(value)
 
 
-def _language(work: Work) -> Language:
+def _language(work: OutboxJob) -> Language:
     return Language.EN if work.facts.get("language") == "en" else Language.ZH
 
 
 def _message(
-    work: Work,
+    work: OutboxJob,
     written: Written,
     purpose: Purpose,
     at: datetime,

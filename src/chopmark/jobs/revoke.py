@@ -6,7 +6,7 @@ from chopmark.audit.record import AuditRecord
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Serial
-from chopmark.messaging.ports import Work, WorkKind, Works
+from chopmark.messaging.ports import Outbox, OutboxJob, OutboxJobKind
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.suspension import Suspension
 
@@ -30,7 +30,7 @@ class Endings:
     """Tells the CA of revocations and holds; safe to repeat, and any number of workers may run it."""
 
     def __init__(
-        self, works: Works[AuditRecord], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
+        self, works: Outbox[AuditRecord], revocation: Revocation, suspension: Suspension, clock: Clock, holder: str
     ) -> None:
         self._works = works
         self._revocation = revocation
@@ -43,9 +43,9 @@ class Endings:
 
         A row that fails is tried again, after a longer wait each time.
         """
-        kinds = WorkKind.REVOKE, WorkKind.HOLD
+        kinds = OutboxJobKind.REVOKE, OutboxJobKind.HOLD
         works = await self._works.claim(kinds, BATCH, self._holder, self._clock.now(), LEASE_S)
-        told: list[Work] = []
+        told: list[OutboxJob] = []
         try:
             for work in works:
                 if await self._tell(work):
@@ -55,7 +55,7 @@ class Endings:
                 await self._works.done_all(told, self._holder, self._clock.now(), "told")
         return len(works)
 
-    async def _tell(self, work: Work) -> bool:
+    async def _tell(self, work: OutboxJob) -> bool:
         """Tell the CA of one row; False when it is too early or the CA refuses, and then the row is due again later."""
         now = self._clock.now()
         left = timedelta(milliseconds=int(work.facts.get("after") or 0)) - (now - EPOCH)
@@ -64,7 +64,7 @@ class Endings:
             return False
         serial = Serial(str(work.facts["serial"]))
         try:
-            if work.kind is WorkKind.HOLD:
+            if work.kind is OutboxJobKind.HOLD:
                 await self._suspension.at_ca(serial)
             else:
                 await self._revocation.at_ca(serial, str(work.facts["reason"]))

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from chopmark.audit.head import HeadPublicKey, HeadSigner
-from chopmark.audit.ports import HeadLog, Ledger
+from chopmark.audit.ports import HeadLog, TreeRepository
 from chopmark.audit.sequencer import MOST_LEAVES, sequence_once
 from chopmark.core.clock import Clock
 
 
 async def sequence(
-    ledger: Ledger,
+    repository: TreeRepository,
     signer: HeadSigner,
     heads: HeadLog,
     clock: Clock,
@@ -27,7 +27,7 @@ async def sequence(
     placed = 0
     while True:
         batch = await sequence_once(
-            ledger, signer, heads, now=clock.now(), holder=holder, former_keys=former_keys, limit=limit
+            repository, signer, heads, now=clock.now(), holder=holder, former_keys=former_keys, limit=limit
         )
         placed += batch
         if batch < limit:

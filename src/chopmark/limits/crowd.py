@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 
 
 class Crowd:

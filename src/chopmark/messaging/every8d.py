@@ -6,12 +6,14 @@ The codes are those of its public document; the firm's contract document wins.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.mitake import endpoint_of
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.probes import Reached, plain_number
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
@@ -101,6 +103,25 @@ class Every8d:
                     found.append(Report(number, state, parts[4].strip()))
                     break
         return found
+
+    async def reach(self) -> Reached | GatewayFault:
+        """As `Reachable.reach`: ask for the credit that is left."""
+        form = {"UID": self._user, "PWD": self._password.reveal()}
+        said = await self._wire.post("/API21/HTTP/getCredit.ashx", form=form)
+        if isinstance(said, GatewayFault):
+            return said
+        refused = refused_by_status(said.status)
+        if refused is not None:
+            return refused
+        first = said.text.strip().partition(",")[0]
+        if first.startswith("-"):
+            return GatewayFault(*REFUSED.get(first, (FaultReason.PROTOCOL, Verdict.LATER)), detail=first[:8])
+        left = plain_number(first)
+        return Reached(left) if left else GatewayFault(FaultReason.PROTOCOL, Verdict.LATER)
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        return await self._wire.certificate_until()
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -12,10 +12,21 @@ from typing import Final, Protocol
 import structlog
 
 from chopmark.core.types import Channel
+from chopmark.messaging.alarms import PUMPED, AlarmBook, Alarming, AlarmKind, gateway_alarm, of_gateway
 from chopmark.messaging.attempts import Attempts
-from chopmark.messaging.ports import OF_RECIPIENT, FaultReason, Gateway, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.ports import (
+    OF_RECIPIENT,
+    CodesOnce,
+    FaultReason,
+    Gateway,
+    GatewayFault,
+    Message,
+    Receipt,
+    Verdict,
+)
 from chopmark.messaging.sms import segments
 
+PUMPING_DETAIL: Final = "pumping"
 SAID_AGAIN: Final = timedelta(minutes=10)
 """A reason that lasts has one line in the log in so long, however many messages meet it."""
 log = structlog.get_logger()
@@ -71,8 +82,8 @@ class Router:
     """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own.
 
     `attempts` is what outlives the process; only gateways that `repeats` do without. `spending` knows the limits that
-    some gateways have a day. `once`: no message goes out twice, not even by the next gateway or one that `repeats`;
-    what may have been sent ends as UNKNOWN.
+    some gateways have a day; `alarms` is told what operators have to know. `once`: no message goes out twice, not even
+    by the next gateway or one that `repeats`; what may have been sent ends as UNKNOWN.
     """
 
     def __init__(
@@ -82,8 +93,10 @@ class Router:
         *,
         breaker: Breaker | None = None,
         spending: Spending | None = None,
+        alarms: AlarmBook | None = None,
         once: bool = False,
     ) -> None:
+        self._alarms = None if alarms is None else Alarming(alarms)
         self._gateways = tuple(gateways)
         self._attempts = attempts
         self._spending = spending
@@ -133,7 +146,8 @@ class Router:
         if admitted is None:
             why = self._why.get(gateway.channel)
             return GatewayFault(FaultReason.BREAKERS_OPEN, Verdict.LATER, because=why)
-        attempts = None if gateway.repeats and not self._once else self._attempts
+        repeats = gateway.repeats and (message.code is None or not isinstance(gateway, CodesOnce))
+        attempts = None if repeats and not self._once else self._attempts
         if attempts is not None:
             earlier = await attempts.begin(message.message_id, gateway.name, now)
             if earlier is not None:
@@ -145,7 +159,26 @@ class Router:
         if attempts is not None:
             await attempts.end(message.message_id, gateway.name, outcome, now)
         self._learn(gateway, outcome, now)
+        if self._alarms is not None:
+            await self._tell(self._alarms, gateway, outcome, now)
         return outcome
+
+    async def _tell(self, alarms: Alarming, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
+        """Raise what operators have to know of a gateway; one that carries again is well."""
+        if isinstance(outcome, Receipt):
+            await alarms.well(of_gateway(gateway.name), now)
+            if self._spending is not None and gateway.channel is Channel.MOBILE and not gateway.repeats:
+                await alarms.well(PUMPED, now)
+            return
+        kind = None
+        if outcome.verdict is Verdict.ALARM:
+            kind = AlarmKind.GATEWAY_ACCOUNT
+        elif outcome.reason is FaultReason.BUDGET:
+            kind = AlarmKind.PUMPING if outcome.detail == PUMPING_DETAIL else AlarmKind.BUDGET
+        elif self._breakers[gateway.name].open_until is not None:
+            kind = AlarmKind.GATEWAY_DOWN
+        if kind is not None:
+            await alarms.raised(gateway_alarm(kind, gateway.name, outcome.named, outcome.detail), now)
 
     def _learn(self, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
         """Open or close the gateway's breaker, and say what is wrong with it."""
@@ -167,7 +200,7 @@ class Router:
         size = segments(message.text.reveal())
         paid = message.code is not None and gateway.channel is Channel.MOBILE and not gateway.repeats
         if paid and await self._spending.pumped(now):
-            return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
+            return GatewayFault(FaultReason.BUDGET, Verdict.OTHER, detail=PUMPING_DETAIL)
         if not await self._spending.take(gateway.name, size, now):
             return GatewayFault(FaultReason.BUDGET, Verdict.OTHER)
         outcome = await _handed(gateway, message)

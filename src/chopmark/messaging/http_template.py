@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from chopmark.core.types import Secret
@@ -15,6 +16,7 @@ from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured
 from chopmark.messaging.json_path import Expression, JsonPath
 from chopmark.messaging.mitake import client_id, endpoint_of
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.probes import Reached
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Wire, refused_by_status
@@ -127,6 +129,14 @@ class HttpTemplate:
         """A template has no questions: reports come by themselves, or not at all."""
         del provider_ids
         return []
+
+    async def reach(self) -> Reached | GatewayFault:
+        """As `Reachable.reach`. A template has no questions: only the connection is tried, not the account."""
+        return await self._wire.reach() or Reached(tried=False)
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        return await self._wire.certificate_until()
 
     async def close(self) -> None:
         """Nothing is kept open."""

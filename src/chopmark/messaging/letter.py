@@ -7,15 +7,16 @@ can begin a header of its own.
 
 import re
 from base64 import b64encode, encodebytes
-from datetime import UTC
+from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as WIRE
 from email.utils import format_datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
-from chopmark.messaging.ports import Attachment, Message
+from chopmark.core.types import Secret
+from chopmark.messaging.ports import Attachment
 
 _ADDRESS: Final = re.compile(r"[!-?A-~]{1,64}@[A-Za-z0-9.-]{1,253}", re.ASCII)
 _SPECIAL: Final = frozenset('<>()[]\\,;:"@')
@@ -31,6 +32,35 @@ _CONTENT: Final = (
 )
 
 
+class Letter(Protocol):
+    """What a mail is made of."""
+
+    @property
+    def message_id(self) -> str:
+        """What names the mail, the same when it is sent again."""
+        ...
+
+    @property
+    def destination(self) -> Secret:
+        """The address."""
+        ...
+
+    @property
+    def subject(self) -> str:
+        """The subject, with no secret in it."""
+        ...
+
+    @property
+    def text(self) -> Secret:
+        """The body."""
+        ...
+
+    @property
+    def at(self) -> datetime:
+        """The date that the mail bears, aware."""
+        ...
+
+
 class Letterhead:
     """Writes the mails of one sender."""
 
@@ -40,7 +70,7 @@ class Letterhead:
         self._from = head.as_bytes().partition(b"\r\n\r\n")[0]
         self._domain = address.rpartition("@")[2]
 
-    def letter(self, message: Message) -> bytes:
+    def letter(self, message: Letter, attachment: Attachment | None = None) -> bytes:
         """Return the mail: the same octets for the same message, so that a mailbox sees a retry as one mail.
 
         Auto-Submitted keeps out-of-office programs from answering (RFC 3834 s.5). Raises ValueError for a message id
@@ -58,9 +88,9 @@ class Letterhead:
             f"Message-ID: <{message.message_id}@{self._domain}>\r\n"
         )
         start = self._from + head.encode("ascii")
-        if message.attachment is None:
+        if attachment is None:
             return start + _CONTENT + _body(message.text.reveal())
-        return start + _with(message.attachment, _body(message.text.reveal()), message.message_id)
+        return start + _with(attachment, _body(message.text.reveal()), message.message_id)
 
 
 def _with(attachment: Attachment, body: bytes, message_id: str) -> bytes:

@@ -6,13 +6,14 @@ The codes are those of its public document; the firm's contract document wins.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.probes import Reached, plain_number
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
@@ -144,6 +145,26 @@ class Mitake:
                 if number in asked and code in STATES:
                     found.append(Report(number, STATES[code], code))
         return found
+
+    async def reach(self) -> Reached | GatewayFault:
+        """As `Reachable.reach`: a question about no message is answered with the points that are left."""
+        form = {"username": self._user, "password": self._password.reveal()}
+        said = await self.wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
+        if isinstance(said, GatewayFault):
+            return said
+        refused = refused_by_status(said.status)
+        if refused is not None:
+            return refused
+        fields = fields_of(said.text)
+        code = fields.get("statuscode", "")
+        if code in REFUSED:
+            return GatewayFault(*REFUSED[code], detail="star" if code == "*" else code)
+        left = plain_number(fields.get("accountpoint", ""))
+        return Reached(left) if left else GatewayFault(FaultReason.PROTOCOL, Verdict.LATER, detail=code[:8])
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        return await self.wire.certificate_until()
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret
 
@@ -219,8 +219,18 @@ class Gateway(Protocol):
         ...
 
 
-class WorkKind(StrEnum):
-    """What a row of work asks for; each is done by an idempotent function in `jobs`."""
+@runtime_checkable
+class CodesOnce(Protocol):
+    """A gateway that `repeats`, though not codes: a notice may come twice, a code's fate is on record."""
+
+    @property
+    def codes_once(self) -> bool:
+        """True."""
+        ...
+
+
+class OutboxJobKind(StrEnum):
+    """What a row of the outbox asks for; each is done by an idempotent function in `jobs`."""
 
     CODE = "code"
     NOTICE = "notice"
@@ -235,14 +245,14 @@ OTHER_VERSION = "other_version"
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One row of work: what is to be done and for whom, never a code, a destination or another secret.
+class OutboxJob:
+    """One row of the outbox: what is to be done and for whom, never a code, a destination or another secret.
 
     `attempts` counts the claims, this one included. Times are aware UTC; None as `expires_at` never expires.
     """
 
     id: str
-    kind: WorkKind
+    kind: OutboxJobKind
     customer: CustomerId | None
     order: OrderId | None
     challenge: ChallengeId | None
@@ -257,26 +267,26 @@ class Work:
 LeafT_contra = TypeVar("LeafT_contra", contravariant=True)
 
 
-class Works(Protocol[LeafT_contra]):
-    """The store's side of work. A claim is a lease: whoever lets it run out has lost the row.
+class Outbox(Protocol[LeafT_contra]):
+    """The rows of the outbox. A claim is a lease: whoever lets it run out has lost the row.
 
     `LeafT_contra` is the audit record, which this package does not know.
     """
 
     async def claim(
-        self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
-    ) -> list[Work]:
+        self, kinds: Sequence[OutboxJobKind], limit: int, holder: str, now: datetime, lease_s: int
+    ) -> list[OutboxJob]:
         """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
         ...
 
     async def done(
         self,
-        work: Work,
+        work: OutboxJob,
         holder: str,
         now: datetime,
         outcome: str,
         record: LeafT_contra | None,
-        instead: tuple[Work, ...] = (),
+        instead: tuple[OutboxJob, ...] = (),
     ) -> bool:
         """Close the row, append the record and queue what is done instead, in one transaction.
 
@@ -284,10 +294,10 @@ class Works(Protocol[LeafT_contra]):
         """
         ...
 
-    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+    async def done_all(self, works: Sequence[OutboxJob], holder: str, now: datetime, outcome: str) -> int:
         """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
         ...
 
-    async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
+    async def retry(self, work: OutboxJob, holder: str, at: datetime, reason: str) -> bool:
         """Give the row back, due again at `at`; False without the lease."""
         ...

@@ -1,8 +1,8 @@
 """Delivery reports: what a gateway says later of a message that it took.
 
 A report comes by itself, to an address that only the gateway knows, or is asked for. It may come late or twice; one
-that comes before we know that the message was taken is dropped, and asked for half a minute later. It changes what is
-said of the message, and nothing else: a code is right or wrong whatever a gateway says of its message.
+that comes before we know that the message was taken is kept, and put on its message a few seconds later. It changes
+what is said of the message, and nothing else: a code is right or wrong whatever a gateway says of its message.
 """
 
 import hmac
@@ -81,10 +81,15 @@ class ReportStore(Protocol):
     """Keeps what was reported."""
 
     async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
-        """Put a final report on its message; False, and nothing changed, when it is not new, or the message unknown.
+        """Put a final report on its message; False when it is not new, or the message is not known (yet).
 
-        A message that was said to have failed may turn out delivered, and not the other way round.
+        A message that was said to have failed may turn out delivered, and not the other way round. The report of a
+        message that is not known is kept for `settle`.
         """
+        ...
+
+    async def settle(self, now: datetime) -> int:
+        """Put reports that came too early on their messages; return how many messages were found."""
         ...
 
     async def unreported(self, gateways: Sequence[str], now: datetime, most: int) -> list[Unreported]:
@@ -130,6 +135,10 @@ class DeliveryReports:
                 for report in await one.ask(numbers):
                     await self._keep(name, report)
         return len(due)
+
+    async def settle(self) -> int:
+        """Put reports that came before their message was known on it; return how many there were."""
+        return await self._store.settle(self._clock.now())
 
     async def _keep(self, gateway: str, report: Report | None) -> None:
         if report is not None and report.state is not ReportState.WAITING:

@@ -8,11 +8,13 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured, Options
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.probes import Reached, certificate_until
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.smpp_session import Address, Answer, BindRefused, Lost, Session, Submit
 from chopmark.messaging.sms import GSM7_JOINED, GSM7_SINGLE, UCS2_JOINED, UCS2_SINGLE, segments
@@ -165,6 +167,18 @@ class SmppGateway:
         """Return the receipts that came since the last call."""
         arrived, self._reports = self._reports, []
         return arrived
+
+    async def reach(self) -> Reached | GatewayFault:
+        """As `Reachable.reach`: bind, as the first message would."""
+        session = await self._bound()
+        return session if isinstance(session, GatewayFault) else Reached()
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        address = self._address
+        if address.tls is None:
+            return None
+        return await certificate_until(address.host, address.port, address.tls, self._reach_s + self._answer_s)
 
     async def close(self) -> None:
         """Unbind."""

@@ -7,12 +7,14 @@ may not share, and the firm's contract document wins.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.configuration import GatewayConfig, Options
 from chopmark.messaging.mitake import endpoint_of, fields_of
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.probes import Reached, plain_number
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import is_gsm7
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
@@ -107,6 +109,26 @@ class Smsgo:
             if report is not None:
                 found.append(report)
         return found
+
+    async def reach(self) -> Reached | GatewayFault:
+        """As `Reachable.reach`: ask for the points that are left."""
+        form = {"username": self._user, "password": self._key.reveal()}
+        said = await self._wire.post("/sms_gw/query_point.aspx", form=form)
+        if isinstance(said, GatewayFault):
+            return said
+        refused = refused_by_status(said.status)
+        if refused is not None:
+            return refused
+        fields = fields_of(said.text)
+        code = fields.get("statuscode", "")
+        if code.startswith("-"):
+            return GatewayFault(*REFUSED.get(code, (FaultReason.PROTOCOL, Verdict.LATER)), detail=code[:12])
+        left = plain_number(fields.get("point", ""))
+        return Reached(left) if left else GatewayFault(FaultReason.PROTOCOL, Verdict.LATER, detail=code[:12])
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        return await self._wire.certificate_until()
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -11,7 +11,7 @@ from typing import Final
 import aiosmtplib
 
 from chopmark.core.types import Channel, Secret
-from chopmark.messaging.letter import Letterhead, is_plain
+from chopmark.messaging.letter import Letter, Letterhead, is_plain
 from chopmark.messaging.lines import Line, Lines
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
 
@@ -51,6 +51,13 @@ class SmtpSettings:
             raise ValueError("an SMTP user and a password come together")
 
 
+@dataclass(slots=True)
+class _Passage:
+    """How far a mail has come. Once its content has begun to go over, the server may have it, whatever it says."""
+
+    begun: bool = False
+
+
 class SmtpGateway:
     """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA.
 
@@ -62,6 +69,7 @@ class SmtpGateway:
         self.channel = Channel.EMAIL
         self.name = name
         self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
+        self.codes_once = True  # a code whose mail may have gone out is not mailed again
         self.settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
@@ -73,31 +81,41 @@ class SmtpGateway:
         Raises GatewayFault. It is raised outside any handler, so that no server's words or addresses
         hang on it as a context.
         """
-        outcome = await self._attempt(message)
+        return await self.send_letter(message)
+
+    async def send_letter(self, letter: Letter) -> Receipt:
+        """As `send`, for a mail that is no message to a customer."""
+        outcome = await self._attempt(letter)
         if isinstance(outcome, GatewayFault):
             raise outcome
         return outcome
 
-    async def _attempt(self, message: Message) -> Receipt | GatewayFault:
+    async def _attempt(self, message: Letter) -> Receipt | GatewayFault:
         destination = message.destination.reveal()
         if not is_plain(destination):
             return GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
-        mail, said = self._letterhead.letter(message), _Said()
+        attachment = message.attachment if isinstance(message, Message) else None
+        mail, passage = self._letterhead.letter(message, attachment), _Passage()
         try:
             async with asyncio.timeout(self.settings.total_s):
-                line, answer = await self._hand_over(destination, mail, said)
+                line, answer = await self._hand_over(destination, mail, passage)
         except (aiosmtplib.SMTPException, OSError) as error:
-            return _fault(error, perhaps=said.mail)
+            fault = _fault(error)
+            lost = passage.begun and not isinstance(error, aiosmtplib.SMTPResponseException)
+            is_code = isinstance(message, Message) and message.code is not None
+            if not lost:
+                return fault
+            return GatewayFault(fault.reason, Verdict.UNKNOWN if is_code else fault.verdict, perhaps=True)
         await self.lines.give(line)
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)
 
-    async def _hand_over(self, destination: str, mail: bytes, said: "_Said") -> tuple[Line, str]:
-        """Return what the server said when it took the mail, and the connection. `said` tells how far it came."""
+    async def _hand_over(self, destination: str, mail: bytes, passage: "_Passage") -> tuple[Line, str]:
+        """Return what the server said when it took the mail, and the connection."""
         line = await self._begun()
         try:
             await line.client.rcpt(destination)
-            said.mail = True
+            passage.begun = True
             answer = (await line.client.data(mail)).message
         except BaseException:
             line.drop()
@@ -152,15 +170,8 @@ class SmtpGateway:
         )
 
 
-@dataclass(slots=True)
-class _Said:
-    """Whether the mail itself was begun: an answer that is lost after that may have been a yes."""
-
-    mail: bool = False
-
-
-def _fault(error: Exception, *, perhaps: bool = False) -> GatewayFault:
-    """Return what the error means, without its words. `perhaps`: the mail was begun."""
+def _fault(error: Exception) -> GatewayFault:
+    """Return what the error means, without its words."""
     match error:
         case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
             lasting = status >= 500
@@ -175,18 +186,18 @@ def _fault(error: Exception, *, perhaps: bool = False) -> GatewayFault:
         case aiosmtplib.SMTPDataError():
             return GatewayFault(FaultReason.CONTENT, Verdict.FINAL)
         case TimeoutError():
-            return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER, perhaps=perhaps)
+            return GatewayFault(FaultReason.TIMEOUT, Verdict.LATER)
         case aiosmtplib.SMTPServerDisconnected():
-            return GatewayFault(FaultReason.DROPPED, Verdict.LATER, perhaps=perhaps)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
         case ssl.SSLError():
-            return GatewayFault(FaultReason.TLS, Verdict.LATER, perhaps=perhaps)
+            return GatewayFault(FaultReason.TLS, Verdict.LATER)
         case aiosmtplib.SMTPConnectError() if isinstance(error.__cause__, ssl.SSLError):
             return GatewayFault(FaultReason.TLS, Verdict.LATER)
         case aiosmtplib.SMTPConnectError():
             return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
         case OSError():
-            return GatewayFault(FaultReason.DROPPED, Verdict.LATER, perhaps=perhaps)
-    return GatewayFault(FaultReason.PROTOCOL, Verdict.LATER, perhaps=perhaps)
+            return GatewayFault(FaultReason.DROPPED, Verdict.LATER)
+    return GatewayFault(FaultReason.PROTOCOL, Verdict.LATER)
 
 
 def _is_loopback(host: str) -> bool:

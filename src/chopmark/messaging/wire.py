@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
+from chopmark.messaging.probes import certificate_until
 
 MAX_ANSWER: Final = 64 * 1024
 
@@ -100,6 +102,29 @@ class Wire:
             return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
         except (httpx2.TransportError, httpx2.StreamError, httpx2.DecodingError):
             return GatewayFault(FaultReason.DROPPED, Verdict.UNKNOWN)
+
+    async def certificate_until(self) -> datetime | None:
+        """As `Shown.certificate_until`."""
+        split = urlsplit(self._endpoint.url)
+        if split.scheme != "https":
+            return None
+        within_s = self._endpoint.reach_s + self._endpoint.answer_s
+        return await certificate_until(split.hostname or "", split.port or 443, self._tls, within_s)
+
+    async def reach(self) -> GatewayFault | None:
+        """Connect, with TLS where there is any, and ask nothing; return what keeps that from working."""
+        split = urlsplit(self._endpoint.url)
+        secure = split.scheme == "https"
+        port = split.port or (443 if secure else 80)
+        try:
+            async with asyncio.timeout(self._endpoint.reach_s):
+                _, writer = await asyncio.open_connection(split.hostname, port, ssl=self._tls if secure else None)
+        except ssl.SSLError:
+            return GatewayFault(FaultReason.TLS, Verdict.ALARM)
+        except (OSError, TimeoutError):
+            return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
+        writer.transport.abort()
+        return None
 
     async def _exchange(self, request: httpx2.Request) -> Answered | GatewayFault:
         limits = httpx2.Limits(max_keepalive_connections=0)

@@ -12,7 +12,7 @@ from chopmark.audit.record import AuditRecord, staff_chain
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
@@ -33,7 +33,7 @@ class BlockedKeys(Protocol):
         spki_sha256: str,
         reason: str,
         now: datetime,
-        works: Mapping[Serial, tuple[Work, ...]],
+        works: Mapping[Serial, tuple[OutboxJob, ...]],
         record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke the certificates that `works` names, queue their work, and end the orders with this key.

@@ -24,8 +24,8 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.people import Contact, People
-from chopmark.limits.budgets import RateLimits
-from chopmark.messaging.ports import OTHER_VERSION, Work, WorkKind
+from chopmark.limits.rate_limits import RateLimits
+from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind
 from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
 from chopmark.ra.imported import ImportedCertificates, is_fingerprint
 from chopmark.ra.model import Order, Step
@@ -140,7 +140,9 @@ class RaContext:
             raise Refused(refused)
         return found
 
-    async def notice(self, customer: CustomerId, template: str, told: Channel | None, **facts: str) -> tuple[Work, ...]:
+    async def notice(
+        self, customer: CustomerId, template: str, told: Channel | None, **facts: str
+    ) -> tuple[OutboxJob, ...]:
         """Read the customer's contacts and return the outbox row of a notice to one of them, as `notice_to` does."""
         return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
 
@@ -151,7 +153,7 @@ class RaContext:
         template: str,
         told: Channel | None,
         **facts: str,
-    ) -> tuple[Work, ...]:
+    ) -> tuple[OutboxJob, ...]:
         """Return the outbox row of a notice: to the channel other than `told`, or to the only one there is (OTP-13).
 
         `told` is the channel that knows already, None for neither. A channel that has a gateway is preferred. If the
@@ -166,19 +168,19 @@ class RaContext:
         named: dict[str, str | int] = {"template": template, **facts}
         if others:
             named[OTHER_VERSION] = contacts[others[0]].version
-        return (self.work(WorkKind.NOTICE, customer, named, channel, contacts[channel].version),)
+        return (self.work(OutboxJobKind.NOTICE, customer, named, channel, contacts[channel].version),)
 
     def work(
         self,
-        kind: WorkKind,
+        kind: OutboxJobKind,
         customer: CustomerId | None,
         facts: Mapping[str, str | int],
         channel: Channel | None = None,
         contact_version: int | None = None,
         order: OrderId | None = None,
-    ) -> Work:
+    ) -> OutboxJob:
         """Return an outbox row that a worker may claim from now on."""
-        return Work(
+        return OutboxJob(
             id=new_id(self.entropy),
             kind=kind,
             customer=customer,
@@ -192,11 +194,11 @@ class RaContext:
             expires_at=None,
         )
 
-    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> Work:
+    def hold_work(self, serial: Serial, customer: CustomerId, order: OrderId) -> OutboxJob:
         """Return the outbox row that makes the CA hold or release a certificate, as our own record says."""
-        return self.work(WorkKind.HOLD, customer, {"serial": serial}, order=order)
+        return self.work(OutboxJobKind.HOLD, customer, {"serial": serial}, order=order)
 
-    def hold_old(self, order: Order) -> tuple[Work, ...]:
+    def hold_old(self, order: Order) -> tuple[OutboxJob, ...]:
         """Return the outbox row that makes the CA hold the old certificate if the order says it is lost or compromised.
 
         It is queued in the transaction that accepts the right code or slip. Nothing is returned for other orders, and
@@ -214,7 +216,7 @@ class RaContext:
         customer: CustomerId,
         order: OrderId,
         after: timedelta = timedelta(0),
-    ) -> tuple[Work, ...]:
+    ) -> tuple[OutboxJob, ...]:
         """Return the outbox row that has our CA revoke the certificate that a new one replaces, as `revoke_work` does.
 
         Nothing for no certificate, and for an imported one: its own CA is asked by what the store notes with it
@@ -231,7 +233,7 @@ class RaContext:
         customer: CustomerId,
         order: OrderId,
         after: timedelta = timedelta(0),
-    ) -> Work:
+    ) -> OutboxJob:
         """Return the outbox row that has the CA revoke a certificate, at once or when the time `after` has passed.
 
         The row itself becomes due after half an hour at most, because the store takes a longer wait for the mistake of
@@ -241,7 +243,7 @@ class RaContext:
         facts: dict[str, str | int] = {"serial": serial, "reason": reason}
         if after:
             facts["after"] = int((self.now() + after).timestamp() * 1000)
-        made = self.work(WorkKind.REVOKE, customer, facts, order=order)
+        made = self.work(OutboxJobKind.REVOKE, customer, facts, order=order)
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 

@@ -11,7 +11,7 @@ from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
@@ -41,7 +41,7 @@ class Endings(Protocol):
     """Revokes certificates in the store, each in one transaction with its record."""
 
     async def end(
-        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+        self, serial: Serial, reason: str, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> bool:
         """Revoke a certificate that is issued, active or on hold, and end its open order; False in any other state."""
         ...

@@ -20,8 +20,8 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
@@ -223,7 +223,7 @@ class Enrolment:
 
     async def _end(self, order: Order, state: OrderState, event: Event, **facts: Fact) -> None:
         context = self._context
-        works: tuple[Work, ...] = ()
+        works: tuple[OutboxJob, ...] = ()
         if order.serial is not None:
             works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
 

@@ -15,7 +15,7 @@ from chopmark.ca.ports import Certified, IssuanceRequest, Issuer, Pending
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CertificateState, Operation, OrderId, OrderState, Reason, text
 from chopmark.identity.ports import CustomerRow
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.pki import csr
 from chopmark.ra.context import RaContext
 from chopmark.ra.imported import is_fingerprint
@@ -147,7 +147,7 @@ class Issuing:
         became = await context.audit_log.write(order_stream(order.id), attempt)
         return holding if became is OrderState.ISSUED and overlap and not works else None
 
-    def _block_old(self, order: Order) -> tuple[Work, ...]:
+    def _block_old(self, order: Order) -> tuple[OutboxJob, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
             return ()
         if is_fingerprint(order.old_serial):
@@ -155,7 +155,7 @@ class Issuing:
         reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
         return (self._context.revoke_work(order.old_serial, reason, order.customer, order.id),)
 
-    async def _swap_old(self, order: Order) -> tuple[Work, ...]:
+    async def _swap_old(self, order: Order) -> tuple[OutboxJob, ...]:
         """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""
         if self._issuer.allows_overlap:
             return ()

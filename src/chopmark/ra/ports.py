@@ -21,8 +21,8 @@ from chopmark.core.types import (
     OrderState,
     Serial,
 )
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.imported import Former
 from chopmark.ra.model import Order
 
@@ -90,15 +90,15 @@ class AlternativeOutcome:
     `held` is the work if a contact has stopped the order, so that its new certificate is put on hold.
     """
 
-    works: tuple[Work, ...]
+    works: tuple[OutboxJob, ...]
     record: AuditRecord
-    held: tuple[Work, ...]
+    held: tuple[OutboxJob, ...]
 
 
 class Orders(Protocol):
     """Stores orders; each transition is one statement that changes the order only if it is still in the old state."""
 
-    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
+    async def open(self, order: Order, works: tuple[OutboxJob, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`; if the customer has a live one of its profile, only return that one."""
         ...
 
@@ -120,7 +120,7 @@ class Orders(Protocol):
         bound: Bound,
         nonce: bytes | None,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Bind a key to an order, use the nonce up, and queue `works`.
@@ -166,7 +166,7 @@ class Orders(Protocol):
         self,
         order: Order,
         holding: SubscriberCertificate,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,
         *,
@@ -186,7 +186,7 @@ class Orders(Protocol):
         nonce: bytes | None,
         installed: Installed,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         kept: timedelta = timedelta(0),
     ) -> Refusal | None:
@@ -198,7 +198,7 @@ class Orders(Protocol):
         ...
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> Refusal | None:
         """Store that the new key has signed after the customer only said that it arrived, and use the nonce up.
 
@@ -213,7 +213,7 @@ class Orders(Protocol):
         limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Revoke the certificate of a revocation order that this login has approved since `fresh_since`.
@@ -222,7 +222,9 @@ class Orders(Protocol):
         """
         ...
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def end(
+        self, order: OrderId, state: str, ended: str, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
         """Move a live order to cancelled, locked, refused or expired, and revoke its certificate if that is not proved.
 
         Return False, with nothing changed, if the order got a certificate meanwhile that `works` does not revoke.
@@ -235,7 +237,7 @@ class Orders(Protocol):
         channel: Channel,
         limit: RateLimit,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """End an order that is not submitted, stop the contact, and make every open code sent to it void.

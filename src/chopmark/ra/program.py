@@ -16,7 +16,7 @@ from chopmark.audit.record import order_stream, system_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, KeyHome, LoginId, Operation, OrderId, OrderState, Secret, Serial, text
 from chopmark.identity.sessions import bearer, digest
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.pki import csr
 from chopmark.pki.x509 import serial_of
 from chopmark.ra.context import Caller, RaContext

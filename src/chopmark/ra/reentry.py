@@ -16,7 +16,7 @@ from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import AuditRecord, StoredRecord, order_stream
 from chopmark.audit.restorewatch import oldest_first, settled
 from chopmark.ca.journaled import Lost, told
-from chopmark.ca.ports import Ledger, Reservation
+from chopmark.ca.ports import IssuanceRepository, Reservation
 from chopmark.core.refusal import Refused
 from chopmark.core.types import CertificateState, Installed, OrderId, OrderState, Serial
 from chopmark.ra.context import RaContext
@@ -82,14 +82,14 @@ class Reentry:
         read: Callable[[], Awaitable[Sequence[Line]]],
         records: Records,
         states: States,
-        ledger: Ledger,
+        repository: IssuanceRepository,
         audit_log: AuditLog,
         verbs: Verbs,
     ) -> None:
         self._read = read
         self._records = records
         self._states = states
-        self._ledger = ledger
+        self._repository = repository
         self._audit_log = audit_log
         self._verbs = verbs
 
@@ -192,7 +192,7 @@ class Reentry:
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.CA_CERTIFICATE_RESERVED, **reservation.facts)
-            return await self._ledger.reserve(reservation, record)
+            return await self._repository.reserve(reservation, record)
 
         return await self._audit_log.write(order_stream(reservation.order), attempt)
 
@@ -206,10 +206,10 @@ class Reentry:
         async def attempt(builder: RecordBuilder) -> bool:
             facts = {"serial": reservation.serial, "issuer": reservation.issuer}
             if der is None:
-                return await self._ledger.orphan(
+                return await self._repository.orphan(
                     reservation.serial, now, builder.record(Event.CA_CERTIFICATE_ORPHANED, **facts)
                 )
-            return await self._ledger.record(
+            return await self._repository.record(
                 reservation.serial, der, now, builder.record(Event.CA_CERTIFICATE_ISSUED, **facts)
             )
 

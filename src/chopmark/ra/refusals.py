@@ -14,7 +14,7 @@ from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import StreamId, order_stream, system_stream
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.ra.context import Caller, RaContext, assert_two
 
 P = ParamSpec("P")

@@ -18,7 +18,7 @@ from chopmark.audit.log import ATTEMPTS, AuditLog, RecordBuilder
 from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.record import AuditRecord
 from chopmark.audit.standing import Behind
-from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredLedger, stand, succeed
+from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredTreeRepository, stand, succeed
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
@@ -111,14 +111,14 @@ class Restoring:
 
     def __init__(
         self,
-        ledger: RestoredLedger,
+        repository: RestoredTreeRepository,
         files: Files,
         voids: Voids,
         reentry: Reentry,
         audit_log: AuditLog,
         clock: Clock,
     ) -> None:
-        self.ledger = ledger
+        self.repository = repository
         self.files = files
         self.voids = voids
         self._reentry = reentry
@@ -128,7 +128,7 @@ class Restoring:
     async def plan(self) -> Loss | None:
         """Return what a restore has lost and what would be done; None for a whole database. Changes nothing.
 
-        Raises LedgerBroken if signed tree heads do not fit the key, and OSError.
+        Raises TreeBroken if signed tree heads do not fit the key, and OSError.
         """
         behind = await self._behind()
         if behind is None and not await self._reentry.lost():
@@ -139,7 +139,7 @@ class Restoring:
         """Record the restore and make the database whole; return None for a database that is whole. Safe to call again.
 
         If a run dies, the database still counts as restored, and the next run does what is missing. Raises
-        LedgerBroken, OSError, and Refused when somebody else does the same at this moment.
+        TreeBroken, OSError, and Refused when somebody else does the same at this moment.
         """
         behind = await self._behind()
         if behind is None and not await self._reentry.lost():
@@ -164,11 +164,11 @@ class Restoring:
         return Ended(successor, loss)
 
     async def _behind(self) -> Behind | None:
-        standing = (await stand(self.ledger, self.files)).standing
+        standing = (await stand(self.repository, self.files)).standing
         return standing if isinstance(standing, Behind) else None
 
     async def _loss(self, behind: Behind | None, lines: Sequence[ReentryLine], voided: Mapping[Voided, int]) -> Loss:
-        latest = await self.ledger.latest_head()
+        latest = await self.repository.latest_head()
         kept_at = None if latest is None else latest[0].draft.at
         if behind is None:
             size = 0 if latest is None else latest[0].size
@@ -192,7 +192,7 @@ class Restoring:
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether an earlier run has written the record of this restore; it has no place in the tree yet."""
-        for record in await self.ledger.unsequenced(EVERYTHING):
+        for record in await self.repository.unsequenced(EVERYTHING):
             if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
                 facts = json.loads(record.facts)
                 if (facts.get("kept"), facts.get("lost")) == (loss.kept, loss.lost):
@@ -208,7 +208,7 @@ class Restoring:
 
     async def _succeed(self) -> Head | None:
         try:
-            return await succeed(self.ledger, self.files, now=self._clock.now(), holder=HOLDER)
+            return await succeed(self.repository, self.files, now=self._clock.now(), holder=HOLDER)
         except Overtaken as overtaken:
             raise Refused(_BUSY) from overtaken
 

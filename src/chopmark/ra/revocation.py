@@ -8,8 +8,8 @@ from chopmark.audit.record import order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderId, OrderState, Reason, Serial, text
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.consent import consent_for
 from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import Order, Step
@@ -88,12 +88,12 @@ class Revocation:
         for order in await context.orders.live(customer):
             if order.operation is not Operation.REKEY or order.old_serial != revoked:
                 continue
-            works: tuple[Work, ...] = ()
+            works: tuple[OutboxJob, ...] = ()
             if order.serial is not None:
                 works = (context.revoke_work(order.serial, "cessation_of_operation", order.customer, order.id),)
             await self._end(order, works)
 
-    async def _end(self, order: Order, works: tuple[Work, ...]) -> None:
+    async def _end(self, order: Order, works: tuple[OutboxJob, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.RA_ORDER_CANCELLED, code="old_revoked")
             return await self._context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", works, record)

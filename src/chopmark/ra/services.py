@@ -43,7 +43,7 @@ class RaServices:
     suspension: Suspension
     key_blocks: KeyBlocks
     customer_queries: CustomerQueries
-    holds: CustomerLocks
+    locks: CustomerLocks
     customer_import: CustomerImport
     certificate_import: CertificateImport
     idempotency: Idempotency

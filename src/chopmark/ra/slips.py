@@ -26,7 +26,7 @@ from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
-from chopmark.messaging.ports import Purpose, Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind, Purpose
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
 from chopmark.ra.context import Caller, RaContext, contact_facts
 from chopmark.ra.model import Order, Step
@@ -83,7 +83,7 @@ class Printed:
 class Slips(Protocol):
     """Stores slips; each method is one transaction."""
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Store a slip and queue `works`; the customer's earlier slips become void.
 
         Return False, with nothing stored, when a contact cools down, or when contacts, id or accounts of the customer
@@ -101,7 +101,7 @@ class Slips(Protocol):
         order: Order,
         limits: FailureLimits,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
@@ -163,7 +163,7 @@ class SlipDesk:
         slip = replace(slip, secret_hash=self._hash(slip, letters))
         facts = {"template": Purpose.SLIP_PRINTED.value}
         works = tuple(
-            context.work(WorkKind.NOTICE, customer, facts, channel, contact.version)
+            context.work(OutboxJobKind.NOTICE, customer, facts, channel, contact.version)
             for channel, contact in sorted(contacts.items())
         )
 
@@ -219,7 +219,7 @@ class SlipDesk:
             return await context.reread(caller, order_id)
         return snapshot.now_as(order.touched(acting).slipped(slip.id, acting.id, now))
 
-    async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> None:
+    async def _charge(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[OutboxJob, ...]) -> None:
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
             yes, no = builder.record(Event.RA_SLIP_CHARGED, **facts), builder.record(Event.RA_SLIP_DEAD, **facts)
@@ -251,7 +251,7 @@ class SlipDesk:
         if refused is not None:
             raise Refused(refused)
 
-    async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[Work, ...]) -> Refusal:
+    async def _wrong(self, slip: Slip, order: Order, acting: ActingLogin, told: tuple[OutboxJob, ...]) -> Refusal:
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.RA_SLIP_WRONG, slip=slip.id, login=acting.id)
             return await self._failures.wrong(order.customer, CODE, self._limits, self._context.now(), told, record)

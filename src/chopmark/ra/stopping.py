@@ -17,8 +17,8 @@ from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.core.clock import new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import OTHER_VERSION, Purpose, Work, WorkKind
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind, Purpose
 from chopmark.ra.context import RaContext, contact_facts
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
@@ -40,7 +40,7 @@ class Stopping:
     """An order, as it was read, that is to be stopped, with the notices and the work for the CA to queue."""
 
     order: Order
-    works: tuple[Work, ...]
+    works: tuple[OutboxJob, ...]
 
 
 class Stops(Protocol):
@@ -83,7 +83,7 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
             {OTHER_VERSION: contacts[channel.other].version} if channel.other in contacts.keys() - asked.told else {}
         )
         version = contacts[channel].version
-        works.append(context.work(WorkKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
+        works.append(context.work(OutboxJobKind.NOTICE, order.customer, {**facts, **other}, channel, version, order.id))
     reference = stop_code(context.people, order.id, stop)
     stored = Stop(order.id, stop_hash(context.people, reference.reveal()), now + context.policy.stop_life)
     return Sequel(tuple(works), stored)
@@ -129,7 +129,7 @@ class StopDesk:
         facts = {"template": template.value, "account_last3": last3(order.account)}
         contacts = await context.people.contacts(order.customer)
         works = [
-            context.work(WorkKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
+            context.work(OutboxJobKind.NOTICE, order.customer, facts, channel, contact.version, order.id)
             for channel, contact in sorted(contacts.items())
         ]
         if order.serial is not None:

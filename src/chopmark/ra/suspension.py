@@ -12,7 +12,7 @@ from chopmark.audit.record import AuditRecord, order_stream
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import RaContext
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
@@ -21,11 +21,11 @@ from chopmark.ra.refusals import two_people
 class Suspensions(Protocol):
     """Stores holds of certificates; each method is one transaction with its record."""
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
         ...
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def release(self, serial: Serial, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Give a held certificate the state that it had before: active, or issued if it is still to be proved.
 
         Return False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
@@ -97,7 +97,7 @@ class Suspension:
             raise Refused(NO_CERTIFICATE)
         return holding
 
-    async def _works(self, holding: SubscriberCertificate, template: str) -> tuple[Work, ...]:
+    async def _works(self, holding: SubscriberCertificate, template: str) -> tuple[OutboxJob, ...]:
         notices = await self._context.notice(holding.customer, template, None, serial=holding.serial)
         return (*notices, self._context.hold_work(holding.serial, holding.customer, holding.order))
 

@@ -7,8 +7,8 @@ from typing import Final, Protocol
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, CustomerId, OrderId
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup.challenge import Challenge
 
 CODE: Final = "code"
@@ -64,7 +64,7 @@ class Sequel:
     `first_since`. When the order must wait after its first code, it expires `order_life` after the wait.
     """
 
-    works: tuple[Work, ...] = ()
+    works: tuple[OutboxJob, ...] = ()
     stop: Stop | None = None
     first_since: datetime | None = None
     order_life: timedelta = timedelta(0)
@@ -78,7 +78,7 @@ class Challenges(Protocol):
         challenge: Challenge,
         acting: ActingLogin,
         limits: SendLimits,
-        work: Work,
+        work: OutboxJob,
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
@@ -104,7 +104,7 @@ class Challenges(Protocol):
         now: datetime,
         record: AuditRecord,
         no: AuditRecord,
-        notices: tuple[Work, ...] = (),
+        notices: tuple[OutboxJob, ...] = (),
     ) -> Charged | Refusal:
         """Count one attempt of the challenge and one failure of the customer, before comparing (I10, I11, I13).
 
@@ -129,7 +129,12 @@ class Challenges(Protocol):
         ...
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[OutboxJob, ...],
+        record: AuditRecord,
     ) -> bool:
         """Record that the code was wrong; return whether this call has shut the lock for codes.
 
@@ -147,7 +152,7 @@ class Failures(Protocol):
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Count one failure before anything is compared.
@@ -162,7 +167,7 @@ class Failures(Protocol):
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> bool:
         """Record that an answer that was charged is wrong; return whether this call has shut the factor's lock.
@@ -175,6 +180,8 @@ class Failures(Protocol):
         """Return the customer's locks that are shut (`CODE`, "birth_date"), each with the reason."""
         ...
 
-    async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
+    async def release(
+        self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[OutboxJob, ...]
+    ) -> int:
         """Open every lock of a customer, and reset their failures and sent codes; return how many locks were shut."""
         ...

@@ -14,8 +14,8 @@ from chopmark.audit.record import order_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, text
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.derive import OtpKeys, derive_for
@@ -55,7 +55,7 @@ class CodeFor:
     acting: ActingLogin
 
 
-def send_budgets(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
+def send_limits(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
     """Return the rate limits that one message is charged to (OTP-06).
 
     They are the destination's and the customer's, by hour and by day, and the pause between two codes.
@@ -119,9 +119,9 @@ class Verifier:
             resend_at=now + rules.resend_after,
             state=ChallengeState.LIVE,
         )
-        work = Work(
+        work = OutboxJob(
             id=challenge.id,  # so that the message of a code can be found by its challenge
-            kind=WorkKind.CODE,
+            kind=OutboxJobKind.CODE,
             customer=what.customer,
             order=what.order,
             challenge=challenge.id,
@@ -132,9 +132,7 @@ class Verifier:
             not_before=now,
             expires_at=challenge.expires_at,
         )
-        limits = SendLimits(
-            rules.per_order, rules.sends_span, send_budgets(what.customer, what.destination_hash, rules)
-        )
+        limits = SendLimits(rules.per_order, rules.sends_span, send_limits(what.customer, what.destination_hash, rules))
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {
@@ -163,7 +161,7 @@ class Verifier:
         raw: str,
         acting: ActingLogin,
         rules: CodeRules,
-        on_hold: tuple[Work, ...] = (),
+        on_hold: tuple[OutboxJob, ...] = (),
         when_right: Sequel = NOTHING,
     ) -> Challenge:
         """Return the consumed challenge after the right code; raise Refused otherwise.
@@ -189,7 +187,7 @@ class Verifier:
         raise Refused(await self._wrong(challenge, acting, rules, on_hold))
 
     async def charge(
-        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[OutboxJob, ...]
     ) -> Challenge:
         """Count an attempt before anything is compared (step 2 of `answer`); raises Refused when none is left."""
         now = self._clock.now()
@@ -220,7 +218,7 @@ class Verifier:
             raise Refused(refused)
 
     async def _wrong(
-        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[Work, ...]
+        self, challenge: Challenge, acting: ActingLogin, rules: CodeRules, on_hold: tuple[OutboxJob, ...]
     ) -> Refusal:
         now = self._clock.now()
         left = challenge.max_attempts - challenge.attempts

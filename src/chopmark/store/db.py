@@ -5,7 +5,6 @@ none of them (`current`, `engine.opening`).
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +25,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.postgres_rights import assert_may_migrate
 from chopmark.store.engine.postgres_route import Route
 from chopmark.store.engine.script import Query, Script
-from chopmark.store.engine.sqlite_connection import connect
+from chopmark.store.engine.sqlite_connection import connect_to_migrate
 from chopmark.store.schema import metadata
 
 T = TypeVar("T")
@@ -147,13 +146,7 @@ async def within(url: str, step: Callable[[Connection], T]) -> T:
 
 
 def _within_sqlite(path: str, step: Callable[[Connection], T]) -> T:
-    def opened() -> sqlite3.Connection:
-        db = connect(path)
-        db.row_factory = None
-        db.execute("PRAGMA foreign_keys = 0")  # a table that is rebuilt is dropped for a moment; checked at the end
-        return db
-
-    engine = create_engine("sqlite://", creator=opened, poolclass=NullPool)
+    engine = create_engine("sqlite://", creator=lambda: connect_to_migrate(path), poolclass=NullPool)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.begin() as connection:

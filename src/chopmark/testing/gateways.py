@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
+from chopmark.messaging.probes import Reachable, Reached, Shown
 from chopmark.testing.http_stub import HttpStub, Mode
 from chopmark.testing.tls import server_identity
 
@@ -224,6 +225,40 @@ async def neither_address_nor_headers_carry_a_secret(specimen: Specimen, folder:
                 assert secret not in open_part, "an address or a header carries something of the message"
 
 
+async def trying_it_sends_nothing_and_finds_a_wrong_password(specimen: Specimen, folder: Path) -> None:
+    """`chopmark check` tries a gateway: nobody gets a message from that, and a wrong account is found."""
+    del folder
+    async with _stage(specimen, Mode.WELL) as stage:
+        if not isinstance(stage.gateway, Reachable):
+            return
+        outcome = await stage.gateway.reach()
+        assert isinstance(outcome, Reached), f"a right account: {outcome}"
+        assert specimen.shown(stage.stub) == [], "a trial was sent to a phone"
+        if outcome.tried:
+            wrong = specimen.with_wrong_password(stage.stub.address)
+            found = await wrong.reach() if isinstance(wrong, Reachable) else None
+            await wrong.close()
+            assert isinstance(found, GatewayFault), "a wrong password is not found"
+            assert found.verdict is Verdict.ALARM, f"a wrong password: {found}"
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        gateway = specimen.gateway(f"http://127.0.0.1:{silent.getsockname()[1]}", None, PATIENT_S)
+        nowhere = await gateway.reach() if isinstance(gateway, Reachable) else None
+        await gateway.close()
+    assert isinstance(nowhere, GatewayFault), "nobody is there, and the trial says that all is well"
+
+
+async def until_when_its_certificate_is_can_be_asked(specimen: Specimen, folder: Path) -> None:
+    """Operators are told before the certificate ends that the provider shows."""
+    good = server_identity(folder)
+    stub = specimen.stub()
+    async with stub.listening(tls=good.server) as address:
+        gateway = specimen.gateway(address, good.trust, PATIENT_S)
+        until = await gateway.certificate_until() if isinstance(gateway, Shown) else good.until
+        await gateway.close()
+    assert until == good.until, f"the certificate ends at {good.until}, not at {until}"
+
+
 Check = Callable[[Specimen, Path], Awaitable[None]]
 CHECKS: Final[tuple[Check, ...]] = (
     a_text_arrives_whole_and_once,
@@ -236,4 +271,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     a_certificate_that_has_ended_or_is_nobodys_gets_nothing,
     an_answer_in_big5_is_understood,
     neither_address_nor_headers_carry_a_secret,
+    trying_it_sends_nothing_and_finds_a_wrong_password,
+    until_when_its_certificate_is_can_be_asked,
 )

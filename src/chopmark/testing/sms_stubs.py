@@ -73,6 +73,8 @@ class MitakeStub(SmsStub):
         section = fields.get("clientid") or "1"
         if (fields.get("username"), fields.get("password")) != (USER, PASSWORD):
             return Says(f"[{section}]\r\nstatuscode=e\r\nError=帳號、密碼錯誤\r\n")
+        if heard.path == "/api/mtk/SmQuery" and "msgid" not in fields:
+            return Says("AccountPoint=98\r\n")
         if heard.path == "/api/mtk/SmQuery":
             ids = fields.get("msgid", "").split(",")
             return Says("".join(f"{one}\t{self.states.get(one, '1')}\t20261122100000\r\n" for one in ids))
@@ -103,6 +105,8 @@ class Every8dStub(SmsStub):
         fields = heard.fields
         if (fields.get("UID"), fields.get("PWD")) != (USER, PASSWORD):
             return Says("-2,API 帳號或密碼錯誤")
+        if heard.path == "/API21/HTTP/getCredit.ashx":
+            return Says("98.0")
         if heard.path == "/API21/HTTP/getDeliveryStatus.ashx":
             sms = next((one for one in self.phone if one.provider_id == fields.get("BID")), None)
             if sms is None:
@@ -126,6 +130,8 @@ class SmsgoStub(SmsStub):
         fields = heard.fields
         if (fields.get("username"), fields.get("password")) != (USER, PASSWORD):
             return Says("msgid=\r\nstatuscode=-2\r\nstatusstr=授權錯誤\r\npoint=0\r\n")
+        if heard.path == "/sms_gw/query_point.aspx":
+            return Says("statuscode=0\r\nstatusstr=OK\r\npoint=98\r\n")
         if heard.path == "/sms_gw/query.aspx":
             return Says(f"statuscode={self.states.get(fields.get('msgid', ''), '1')}\r\n")
         if heard.path != "/sms_gw/sendsms.aspx":

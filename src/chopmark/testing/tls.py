@@ -22,6 +22,7 @@ class ServerIdentity:
 
     server: ssl.SSLContext
     trust: Path
+    until: datetime = _FAR
 
 
 def server_identity(folder: Path, *, expired: bool = False) -> ServerIdentity:
@@ -49,4 +50,4 @@ def server_identity(folder: Path, *, expired: bool = False) -> ServerIdentity:
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trust, secret)
-    return ServerIdentity(context, trust)
+    return ServerIdentity(context, trust, _ENDED if expired else _FAR)

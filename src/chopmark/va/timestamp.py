@@ -9,8 +9,8 @@ from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer, SignerUnavailable
-from chopmark.limits.budgets import RateLimit
 from chopmark.limits.crowd import Crowd
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.pki import tsp
 from chopmark.pki.draft import SERIAL_RANDOM_BYTES, make_serial
 from chopmark.pki.tsp import FailInfo

@@ -21,16 +21,20 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
-from chopmark.web import api, backoffice, outside, portal, problems, reminders, reports, steps, stop
+from chopmark.web import problems
+from chopmark.web.api import customer, delivery_reports, launches, orders
+from chopmark.web.asgi.load import Counted, busy_of
+from chopmark.web.backoffice import changes, expiries
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
-from chopmark.web.load import Counted, busy_of
-from chopmark.web.publication import Publication
-from chopmark.web.render import Pages
+from chopmark.web.pages.render import Pages
+from chopmark.web.pages.views import Assets
+from chopmark.web.portal import demo, order_pages, reminders, repository, stop
+from chopmark.web.portal import pages as portal_pages
+from chopmark.web.publication.status import Publication
 from chopmark.web.services import WebServices
 from chopmark.web.session import KNOWN, authenticated_request, cookie_called
 from chopmark.web.state import AnyRequest, services
-from chopmark.web.views import Assets
 
 MAX_BODY = 64 * 1024
 SECURITY_HEADERS = {
@@ -200,14 +204,18 @@ def framework(web: WebServices) -> Litestar:
     )
     return Litestar(
         route_handlers=[
-            api.ROUTER,
-            steps.ROUTER,
-            portal.ROUTER,
+            customer.ROUTER,
+            orders.ROUTER,
+            launches.ROUTER,
+            order_pages.ROUTER,
+            portal_pages.ROUTER,
             stop.ROUTER,
             reminders.ROUTER,
-            outside.ROUTER,
-            reports.ROUTER,
-            backoffice.ROUTER,
+            repository.ROUTER,
+            demo.ROUTER,
+            delivery_reports.ROUTER,
+            changes.ROUTER,
+            expiries.ROUTER,
             brand_stylesheet,
             openapi_document,
             static,

@@ -13,13 +13,14 @@ import structlog
 from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.exceptions import HTTPException
+from litestar.openapi import ResponseSpec
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Text, text
-from chopmark.web.frames import frame_of, html, lang_of
+from chopmark.web.pages.frames import frame_of, html, lang_of
+from chopmark.web.pages.views import error_page
 from chopmark.web.state import AnyRequest, services
-from chopmark.web.views import error_page
 
 log = structlog.get_logger()
 
@@ -81,6 +82,15 @@ class ProblemBody(msgspec.Struct, omit_defaults=True):
     code: str | None = None
     field: str | None = None
     retry_after_s: int | None = None
+
+
+PROBLEMS = {
+    code: ResponseSpec(
+        ProblemBody, generate_examples=False, description="RFC 9457 problem", media_type="application/problem+json"
+    )
+    for code in sorted({*STATUS.values(), 500})
+}
+"""What any route may answer instead; for the OpenAPI document."""
 
 
 def wants_json(request: AnyRequest) -> bool:

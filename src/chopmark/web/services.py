@@ -14,10 +14,10 @@ from chopmark.ra.services import RaServices
 from chopmark.va.ports import Crl
 from chopmark.va.responder import Responder
 from chopmark.va.timestamp import TimestampAuthority
+from chopmark.web.asgi.client_address import ClientAddresses
+from chopmark.web.asgi.health import Check
+from chopmark.web.asgi.load import Load
 from chopmark.web.brand import Brand
-from chopmark.web.client_address import ClientAddresses
-from chopmark.web.health import Check
-from chopmark.web.load import Load
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
 from chopmark.ra.snapshots import Repeat
-from chopmark.web.frames import lang_of
+from chopmark.web.pages.frames import lang_of
 from chopmark.web.state import AnyRequest, services
 
 KNOWN = "known"

@@ -22,7 +22,7 @@ from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.verify import examine, standard_parts, verify
 from tests.property.audit import tampering
 from tests.property.audit.tampering import TAMPERINGS
-from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
+from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryTree, Rows
 from tests.unit.audit.restores import Restorable
 
 EXAMPLES = int(os.environ.get("CHOPMARK_TAMPER_EXAMPLES", "50"))
@@ -50,7 +50,7 @@ def a_world(seed: int) -> World:
 
 
 async def _written(rng: Random) -> World:
-    ledger, heads, now = MemoryLedger(KEY), MemoryHeads(), START
+    ledger, heads, now = MemoryTree(KEY), MemoryHeads(), START
     chains = CHAINS[: rng.randint(2, 4)]
     for _ in range(rng.randint(3, 6)):
         for chain in [*chains[:2], *rng.choices(chains, k=rng.randint(0, 5))]:

@@ -82,8 +82,8 @@ class MemoryHeads:
         return HeadLines(tuple(self.heads))
 
 
-class MemoryLedger:
-    """Implements `audit.ports.Ledger`; `append` stands for the store calls that write records."""
+class MemoryTree:
+    """Implements `audit.ports.TreeRepository`; `append` stands for the store calls that write records."""
 
     def __init__(self, key: AuditKey) -> None:
         self.rows = Rows()

@@ -14,7 +14,7 @@ from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import Files, stand, succeed
 from chopmark.audit.verify import verify
-from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
+from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryTree, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))
 ORDER = StreamId("ORDERA")
@@ -24,7 +24,7 @@ ORDER = StreamId("ORDERA")
 class Restorable:
     """Its clock goes on by a second with whatever is done."""
 
-    ledger: MemoryLedger = field(default_factory=lambda: MemoryLedger(KEY))
+    ledger: MemoryTree = field(default_factory=lambda: MemoryTree(KEY))
     heads: MemoryHeads = field(default_factory=MemoryHeads)
     signer: KeySigner = field(default_factory=KeySigner)
     seconds: int = 0

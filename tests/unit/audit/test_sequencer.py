@@ -8,10 +8,10 @@ import pytest
 from chopmark.audit.events import Event
 from chopmark.audit.head import FIRST_HEAD, decode_head, head_hash, verify_head
 from chopmark.audit.record import AuditKey, StreamId
-from chopmark.audit.sequencer import LedgerBehind, LedgerBroken, sequence_once
+from chopmark.audit.sequencer import TreeBehind, TreeBroken, sequence_once
 from chopmark.audit.tree import Frontier, root_of
 from chopmark.audit.verify import verify
-from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger
+from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryTree
 
 SIGNER = KeySigner()
 A, B = StreamId("ORDERA"), StreamId("ORDERB")
@@ -19,7 +19,7 @@ A, B = StreamId("ORDERA"), StreamId("ORDERB")
 
 @pytest.fixture
 def ledger():
-    return MemoryLedger(AuditKey("a1", bytes(range(32))))
+    return MemoryTree(AuditKey("a1", bytes(range(32))))
 
 
 def write(ledger, *chains):
@@ -83,12 +83,12 @@ async def test_a_holder_that_slept_past_its_lease_writes_nothing(ledger):
     heads = MemoryHeads()
     write(ledger, A)
 
-    class Slow(MemoryLedger):
+    class Slow(MemoryTree):
         """Lets a second holder finish between planning and writing."""
 
         async def sequence(self, batch, lease):
             itself: Any = self
-            itself.__class__ = MemoryLedger
+            itself.__class__ = MemoryTree
             assert await run(self, heads, holder="two", seconds=11) == 1
             return await self.sequence(batch, lease)
 
@@ -123,10 +123,10 @@ async def test_a_ledger_behind_the_heads_file_is_not_continued(ledger):
     before = ledger.rows.copy()
     await run(ledger, heads)
     ledger.rows = before
-    with pytest.raises(LedgerBehind, match=r"ahead of the ledger.*knows 2 leaves, the ledger has 1.*db restored"):
+    with pytest.raises(TreeBehind, match=r"ahead of the ledger.*knows 2 leaves, the ledger has 1.*db restored"):
         await run(ledger, heads)
     ledger.rows.stored_heads.clear()
-    with pytest.raises(LedgerBroken, match="ahead of the ledger"):
+    with pytest.raises(TreeBroken, match="ahead of the ledger"):
         await run(ledger, heads)
 
 
@@ -137,7 +137,7 @@ async def test_another_head_of_the_same_size_stops_the_sequencer(ledger):
     await run(ledger, heads)
     ledger.rows = before
     await run(ledger, others, seconds=5)
-    with pytest.raises(LedgerBehind, match="has another head"):
+    with pytest.raises(TreeBehind, match="has another head"):
         await run(ledger, heads)
 
 
@@ -147,7 +147,7 @@ async def test_a_head_by_another_key_is_continued_only_after_a_declared_rotation
     await run(ledger, heads)
     write(ledger, A)
     renewed = KeySigner()
-    with pytest.raises(LedgerBroken, match="not signed by our key"):
+    with pytest.raises(TreeBroken, match="not signed by our key"):
         await run(ledger, heads, signer=renewed)
     assert await run(ledger, heads, signer=renewed, former_keys=[SIGNER.public_key]) == 1
 
@@ -161,11 +161,11 @@ async def test_a_tampered_frontier_or_waiting_leaf_stops_the_sequencer(ledger):
     ledger.rows.stored_heads[0] = type(good.stored_heads[0])(
         1, good.stored_heads[0].line, Frontier().append(bytes(32)).to_bytes()
     )
-    with pytest.raises(LedgerBroken, match="frontier"):
+    with pytest.raises(TreeBroken, match="frontier"):
         await run(ledger, heads)
     ledger.rows = good
     ledger.rows.records[1] = type(good.records[1])("ORDERA", 2, b"", "", "", "", "", b"")
-    with pytest.raises(LedgerBroken, match="ORDERA@2"):
+    with pytest.raises(TreeBroken, match="ORDERA@2"):
         await run(ledger, heads)
 
 
@@ -183,5 +183,5 @@ async def test_a_longer_ledger_that_lacks_the_files_last_head_is_not_continued(l
     await run(ledger, others, seconds=2)
     write(ledger, B)
     await run(ledger, others, seconds=3)
-    with pytest.raises(LedgerBehind, match="has another head than the ledger"):
+    with pytest.raises(TreeBehind, match="has another head than the ledger"):
         await run(ledger, heads, seconds=4)

@@ -15,11 +15,11 @@ from chopmark.audit.losscheck import RESTORED_CHAIN
 from chopmark.audit.ports import StoredHead
 from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import lines
-from chopmark.audit.sequencer import LedgerBehind, LedgerBroken
+from chopmark.audit.sequencer import TreeBehind, TreeBroken
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import Overtaken, stand
 from chopmark.audit.verify import verify
-from tests.unit.audit.ledger import START, KeySigner, MemoryLedger, Rows
+from tests.unit.audit.ledger import START, KeySigner, MemoryTree, Rows
 from tests.unit.audit.restores import KEY, ORDER, Restorable, once_restored
 
 
@@ -91,7 +91,7 @@ async def test_nothing_is_signed_before_the_record_of_the_restore_waits() -> Non
     copy = world.rows.copy()
     await world.batch(1)
     world.restore(copy)
-    with pytest.raises(LedgerBroken, match="no record of the restore"):
+    with pytest.raises(TreeBroken, match="no record of the restore"):
         await world.succeed()
 
 
@@ -99,7 +99,7 @@ async def test_a_heads_file_whose_last_head_is_not_ours_is_not_succeeded() -> No
     world = Restorable()
     await world.batch(1)
     world.heads.heads.append(replace(world.heads.heads[0], draft=replace(world.heads.heads[0].draft, size=9)))
-    with pytest.raises(LedgerBroken, match="heads file was not signed"):
+    with pytest.raises(TreeBroken, match="heads file was not signed"):
         await world.succeed()
 
 
@@ -147,7 +147,7 @@ async def test_while_the_ledger_is_behind_the_sequencer_refuses_and_afterwards_i
     await world.batch(2)
     world.restore(copy)
     world.write()
-    with pytest.raises(LedgerBehind):
+    with pytest.raises(TreeBehind):
         await world.sequence()
     await world.tell()
     await world.succeed()
@@ -163,7 +163,7 @@ async def test_whoever_sequences_meanwhile_loses_to_the_fencing_number() -> None
     world.restore(copy)
     await world.tell()
 
-    class Raced(MemoryLedger):
+    class Raced(MemoryTree):
         """Another console seizes the lease between signing and writing."""
 
         async def sequence(self, batch, lease):
@@ -174,7 +174,7 @@ async def test_whoever_sequences_meanwhile_loses_to_the_fencing_number() -> None
     itself.__class__ = Raced
     with pytest.raises(Overtaken):
         await world.succeed()
-    itself.__class__ = MemoryLedger
+    itself.__class__ = MemoryTree
     assert len(world.heads.heads) == 2
     assert await world.succeed() is not None
 

@@ -15,7 +15,7 @@ from chopmark.audit.ports import StoredHead, Unreadable
 from chopmark.audit.record import AuditKey, AuditKeys, StreamId, Tip
 from chopmark.audit.sequencer import sequence_once
 from chopmark.audit.verify import verify
-from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryLedger, Rows
+from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, MemoryTree, Rows
 
 KEY = AuditKey("a1", bytes(range(32)))
 SIGNER = KeySigner()
@@ -25,7 +25,7 @@ A, B = StreamId("ORDERA"), StreamId("ORDERB")
 @pytest.fixture
 async def world():
     """Four leaves in the tree under two heads, two more waiting."""
-    ledger, heads = MemoryLedger(KEY), MemoryHeads()
+    ledger, heads = MemoryTree(KEY), MemoryHeads()
     for chain in (A, B):
         ledger.append(chain, Event.RA_ORDER_OPENED, START)
         ledger.append(chain, Event.RA_KEY_BOUND, START)
@@ -200,7 +200,7 @@ async def test_an_event_that_only_a_newer_release_knows_is_a_warning(world):
 
 
 async def test_findings_are_bounded_and_the_rest_is_counted():
-    records = [replace(MemoryLedger(KEY).append(A, Event.RA_KEY_BOUND, START).stored(), mac=b"")] * (MOST_FINDINGS + 5)
+    records = [replace(MemoryTree(KEY).append(A, Event.RA_KEY_BOUND, START).stored(), mac=b"")] * (MOST_FINDINGS + 5)
     report = await check(Rows(records))
     assert (len(report.findings), report.omitted, report.sound) == (MOST_FINDINGS, 5, False)
 

@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from chopmark.app.gateways import GatewayUnfit, gateways_of, reach_mail
 from chopmark.app.settings import Settings, Smtp
 from chopmark.core.types import Channel, CustomerId, Secret
+from chopmark.messaging.attempts import MemoryAttempts
 from chopmark.messaging.demo import InboxEntry
 from chopmark.messaging.failover import Router
-from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt
+from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
 from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.web.brand import DEMO_BRAND
 
@@ -190,6 +191,103 @@ async def test_a_slow_or_dropping_server_is_given_up_and_the_mail_may_be_retried
 ) -> None:
     async with listening(lambda: Raw(*lines)) as port:
         assert await fault(SmtpGateway(settings(port, step_s=0.15))) == (expected, True)
+
+
+CODE_MAIL = replace(MESSAGE, code=Secret(CODE))
+
+
+class Twice(Keeping):
+    """A relay that takes each mail and loses the answer, the first time it sees it: what comes again it takes again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losing = True
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.envelopes.append(envelope)
+        if self.losing:
+            assert isinstance(server.transport, asyncio.Transport)
+            server.transport.abort()
+        return self.data
+
+
+def message_ids(handler: Keeping) -> list[str]:
+    contents = [envelope.content for envelope in handler.envelopes]
+    return [
+        email.message_from_bytes(one, policy=policy.default)["Message-ID"] for one in contents if isinstance(one, bytes)
+    ]
+
+
+async def test_a_relay_that_took_a_code_and_lost_its_answer_never_gets_that_code_again() -> None:
+    handler = Twice()
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway], MemoryAttempts())
+        for _ in range(3):
+            with pytest.raises(GatewayFault) as raised:
+                await router.send(CODE_MAIL, AT)
+            assert raised.value.verdict is Verdict.UNKNOWN
+        assert len(handler.envelopes) == 1
+        handler.losing = False
+        other = replace(CODE_MAIL, message_id="W2", destination=Secret("li.si@example.com"))
+        assert (await router.send(other, AT)).gateway == "smtp"
+    assert message_ids(handler) == ["<W1ABC@haojing.example>", "<W2@haojing.example>"]
+
+
+async def test_a_notice_whose_answer_was_lost_is_mailed_again_under_the_same_message_id() -> None:
+    """RFC 5321 s.4.5.4.1: who sends a mail is responsible for it until the answer has come."""
+    handler = Twice()
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway], MemoryAttempts())
+        with pytest.raises(GatewayFault) as raised:
+            await router.send(MESSAGE, AT)
+        assert raised.value.verdict is Verdict.LATER
+        handler.losing = False
+        await router.send(MESSAGE, AT)
+    assert message_ids(handler) == ["<W1ABC@haojing.example>"] * 2
+    assert handler.envelopes[0].content == handler.envelopes[1].content
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        ((b"220 hi", b"250 ok", b"250 ok"), Verdict.LATER),  # hangs up at RCPT: it has not seen the mail
+        ((b"220 hi", b"250 ok", b"250 ok", None), Verdict.LATER),
+        ((b"220 hi", b"250 ok", b"250 ok", b"250 ok", b"354 go", None), Verdict.UNKNOWN),
+        ((b"220 hi", b"250 ok", b"250 ok", b"250 ok", b"354 go"), Verdict.UNKNOWN),
+        ((b"220 hi", b"250 ok", b"250 ok", b"250 ok", b"354 go", b"452 disk full"), Verdict.LATER),
+        ((b"220 hi", b"250 ok", b"250 ok", b"250 ok", b"354 go", b"554 no"), Verdict.FINAL),
+    ],
+)
+async def test_what_is_known_of_a_mailed_code_is_what_the_relay_had_seen_of_it(
+    lines: tuple[bytes | None, ...], verdict: Verdict
+) -> None:
+    async with listening(lambda: Raw(*lines)) as port, sending(settings(port, step_s=0.15)) as gateway:
+        with pytest.raises(GatewayFault) as raised:
+            await gateway.send(CODE_MAIL)
+    assert raised.value.verdict is verdict
+
+
+class Greylisting(Keeping):
+    """A relay that takes from nobody at first: 450, and the second time it takes the mail."""
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        envelope.rcpt_tos.append(address)
+        known, self.rcpt = self.rcpt, "250 OK"
+        return known or "450 4.2.0 greylisted, come back in a minute"
+
+
+async def test_a_greylisted_code_is_taken_the_second_time_and_once() -> None:
+    handler = Greylisting()
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway], MemoryAttempts())
+        with pytest.raises(GatewayFault) as raised:
+            await router.send(CODE_MAIL, AT)
+        assert (raised.value.reason, raised.value.verdict) == (FaultReason.DEFERRED, Verdict.LATER)
+        assert (await router.send(CODE_MAIL, AT)).gateway == "smtp"
+        assert (await router.send(CODE_MAIL, AT)).gateway == "smtp"  # a worker that asks again after a crash
+    assert message_ids(handler) == ["<W1ABC@haojing.example>"]
 
 
 async def test_a_server_that_speaks_nonsense_is_not_taken_for_one_that_took_the_mail() -> None:

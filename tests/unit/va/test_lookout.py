@@ -14,7 +14,7 @@ ONE, TWO, THREE = Serial("01"), Serial("02"), Serial("03")
 
 
 @dataclass
-class Ledger:
+class TreeRepository:
     """Tells what the test says, and at which time."""
 
     answers: list[Changes | None] = field(default_factory=list)
@@ -35,8 +35,8 @@ class Ledger:
         return self.seconds
 
 
-def status_watcher(*answers: Changes | None, most: int = 10) -> tuple[Ledger, StatusWatcher]:
-    ledger = Ledger([Changes(5, ()), *answers])
+def status_watcher(*answers: Changes | None, most: int = 10) -> tuple[TreeRepository, StatusWatcher]:
+    ledger = TreeRepository([Changes(5, ()), *answers])
     return ledger, StatusWatcher(ledger, most, ledger.tick)
 
 
@@ -84,9 +84,9 @@ async def test_nothing_stands_when_the_last_look_is_too_old_and_again_after_the_
 
 
 async def test_a_look_counts_from_its_beginning() -> None:
-    ledger = Ledger()
+    ledger = TreeRepository()
 
-    class Slow(Ledger):
+    class Slow(TreeRepository):
         async def changed(self, since: int | None) -> Changes:
             ledger.seconds += TRUSTED_S
             return Changes(1, ())

@@ -41,7 +41,7 @@ from chopmark.ca.ports import Certified, IssuanceRequest, Pending, Subject
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Refusal, Refused
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.pki import received
 from chopmark.pki.csr_names import names_of
 from chopmark.pki.finding import Finding
@@ -423,10 +423,10 @@ class ExternalIssuer:
         found = self._linter.findings_certificate(der)
         return tuple(received.misfit(f"lint.{one.code}") for one in found if one.is_error)
 
-    def _revocation(self, order: OrderId, serial: Serial) -> Work:
-        return Work(
+    def _revocation(self, order: OrderId, serial: Serial) -> OutboxJob:
+        return OutboxJob(
             id=b32encode(self._entropy.token(16)).rstrip(b"=").decode(),
-            kind=WorkKind.REVOKE,
+            kind=OutboxJobKind.REVOKE,
             customer=None,
             order=order,
             challenge=None,
@@ -439,7 +439,7 @@ class ExternalIssuer:
         )
 
     async def _change(
-        self, before: Request, after: Request, event: Event | None, works: tuple[Work, ...] = (), **facts: Fact
+        self, before: Request, after: Request, event: Event | None, works: tuple[OutboxJob, ...] = (), **facts: Fact
     ) -> Stored:
         if event is None:
             return await self._requests.change(before, after, None, works)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 from chopmark.audit.record import AuditRecord
 from chopmark.ca.approval import ApprovalTerms
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.pki.profile import Profile
 from chopmark.pki.received import Anchors, Naming
 
@@ -225,7 +225,7 @@ class Requests(Protocol):
         ...
 
     async def change(
-        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[OutboxJob, ...] = ()
     ) -> Stored:
         """Replace `before` by `after` and queue `works`; MOVED, and no change, when it is not `before` any more."""
         ...

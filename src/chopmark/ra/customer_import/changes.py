@@ -19,7 +19,7 @@ from chopmark.core.clock import Entropy
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.identity.sealed import NONCE_BYTES, Sealer
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.customer_import.differences import (
     CHANNELS,
     Difference,
@@ -85,7 +85,7 @@ class BatchChanges:
     voided: list[CustomerId] = field(default_factory=list)
     borne: list[tuple[CustomerId, Borne]] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
-    works: list[Work] = field(default_factory=list)
+    works: list[OutboxJob] = field(default_factory=list)
 
     def changes(self, rows: Sequence[Waiting]) -> Changes:
         """Return what these rows change."""

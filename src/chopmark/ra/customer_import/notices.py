@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from chopmark.core.clock import Entropy
 from chopmark.core.types import Channel, CustomerId
 from chopmark.identity.ports import ContactRow
-from chopmark.messaging.ports import Purpose, Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind, Purpose
 from chopmark.ra.customer_import.differences import CHANNELS, Difference, Turn
 from chopmark.ra.customer_import.ports import Borne, DirectoryState, Past, Trait
 from chopmark.ra.customer_import.sheet import Column
@@ -29,7 +29,7 @@ class Notices:
     channels: frozenset[Channel]
     now: datetime
     past: Past
-    works: list[Work] = field(default_factory=list)
+    works: list[OutboxJob] = field(default_factory=list)
     _sent: set[tuple[str, CustomerId, Channel, int]] = field(default_factory=set)
 
     def tell(
@@ -68,9 +68,9 @@ class Notices:
         self._sent.add(place)
         facts = {"template": purpose.value} | ({} if about is None else {"channel": about.value})
         self.works.append(
-            Work(
+            OutboxJob(
                 id=self.new_id(self.entropy),
-                kind=WorkKind.NOTICE,
+                kind=OutboxJobKind.NOTICE,
                 customer=to.customer,
                 order=None,
                 challenge=None,

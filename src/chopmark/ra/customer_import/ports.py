@@ -10,7 +10,7 @@ from chopmark.audit.record import AuditRecord, StreamId, Tip
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 
 KEPT = timedelta(days=30)
 """How long a contact that was changed or removed is kept, sealed, so that notices can still be sent to it."""
@@ -112,7 +112,7 @@ class Changes:
     confirmed: Sequence[Confirmed] = ()
     removed: Sequence[tuple[CustomerId, Channel]] = ()
     accounts: Mapping[CustomerId, tuple[AccountRow, ...]] = field(default_factory=dict)
-    works: Sequence[Work] = ()
+    works: Sequence[OutboxJob] = ()
     replaced: Sequence[tuple[CustomerId, Channel]] = ()
     """Contacts that are copied to the former contacts before anything else is written."""
     cooled: Mapping[CustomerId, datetime] = field(default_factory=dict)

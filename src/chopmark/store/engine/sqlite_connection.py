@@ -59,6 +59,17 @@ def connect(path: str, *, reader: bool = False) -> sqlite3.Connection:
     return db
 
 
+def connect_to_migrate(path: str) -> sqlite3.Connection:
+    """Open the database for a migration: SQLAlchemy reads plain tuples, and foreign keys are checked at the end.
+
+    A table that is rebuilt is dropped for a moment, which an open foreign key would forbid.
+    """
+    db = connect(path)
+    db.row_factory = None
+    db.execute("PRAGMA foreign_keys = 0")
+    return db
+
+
 def perform(db: sqlite3.Connection, step: Query | Batch) -> list[Row]:
     """Run one statement and return its rows; a batch returns none."""
     statement = compiled(step.sql)

@@ -7,7 +7,7 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId
 from chopmark.identity.entries import CLOSES_AT, Way
-from chopmark.limits.budgets import RateLimit, Spent
+from chopmark.limits.rate_limits import RateLimit, Spent
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query

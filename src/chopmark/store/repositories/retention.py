@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from chopmark.limits.budgets import LONGEST
+from chopmark.limits.rate_limits import LONGEST
 from chopmark.ra.customer_import.ports import KEPT
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
@@ -115,6 +115,8 @@ LIVES: Final = (
     ),
     Life("reminders", "due_at", REMINDED + timedelta(days=40), "whether somebody was reminded of the last certificate"),
     Life("unreachable_contacts", "since", REMINDED, "a contact that a gateway called dead, unless it was changed"),
+    Life("early_reports", "at", timedelta(days=1), "a message is asked for, for a day, where its report found nothing"),
+    Life("alarms", "over_at", timedelta(days=30), "what has been well again for so long", "over_at IS NOT NULL"),
     Life("inbox", "at", timedelta(days=30), "the demo's messages"),
     Life("former_contacts", "ended_at", KEPT, "notices to an address that was replaced"),
 )

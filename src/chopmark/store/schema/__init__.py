@@ -10,6 +10,7 @@ from chopmark.store.schema.ca import certificates, foreign_requests, hand_revoca
 from chopmark.store.schema.certificate_import import certificate_imports, imported_certificates
 from chopmark.store.schema.columns import metadata
 from chopmark.store.schema.customer_import import bearers, former_contacts, imports
+from chopmark.store.schema.former import former_answers, former_lists, former_revocations
 from chopmark.store.schema.identity import (
     accounts,
     client_scopes,
@@ -22,7 +23,7 @@ from chopmark.store.schema.identity import (
 )
 from chopmark.store.schema.installation import installation, leases
 from chopmark.store.schema.limits import counters, entries
-from chopmark.store.schema.messaging import deliveries, inbox, work
+from chopmark.store.schema.messaging import alarms, deliveries, early_reports, inbox, work
 from chopmark.store.schema.ra import blocked_keys, credentials, holdings, idempotency, keys, orders, slips, stops
 from chopmark.store.schema.reminders import (
     reminded_certificates,
@@ -35,6 +36,7 @@ from chopmark.store.schema.va import answers, crls, service_revocations, timesta
 
 __all__ = [
     "accounts",
+    "alarms",
     "anchors",
     "answers",
     "bearers",
@@ -51,10 +53,14 @@ __all__ = [
     "crls",
     "customers",
     "deliveries",
+    "early_reports",
     "entries",
     "failures",
     "foreign_requests",
+    "former_answers",
     "former_contacts",
+    "former_lists",
+    "former_revocations",
     "hand_revocations",
     "heads",
     "holdings",

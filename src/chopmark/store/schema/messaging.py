@@ -45,6 +45,36 @@ deliveries = Table(
     Index("deliveries_by_provider", "gateway", "provider_id"),
     Index("deliveries_by_age", "begun_at"),
     partial("deliveries_unreported", "begun_at", where="fate = 'taken' AND report IS NULL"),
+    partial("deliveries_reported", "reported_at", where="report IS NOT NULL"),
+)
+# Final reports of messages that no row of `deliveries` has as taken yet: their gateway was quicker than we.
+early_reports = Table(
+    "early_reports",
+    metadata,
+    key("gateway"),
+    key("provider_id"),
+    words("state"),
+    words("detail"),
+    integer("at"),
+    Index("early_reports_by_age", "at"),
+)
+# What operators are told of, by what it is about; `messaging/alarms.py` says when. No personal data stands here.
+alarms = Table(
+    "alarms",
+    metadata,
+    key("subject"),
+    key("kind"),
+    words("facts"),
+    integer("grade"),
+    integer("since"),
+    integer("seen_at"),
+    integer("due_at", null=True),
+    integer("said_at", null=True),
+    integer("said_grade", null=True),
+    integer("well_at", null=True),
+    integer("over_at", null=True),
+    integer("leased_until"),
+    partial("alarms_over", "over_at", where="over_at IS NOT NULL"),
 )
 inbox = Table(
     "inbox",

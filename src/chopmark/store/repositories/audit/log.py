@@ -21,7 +21,7 @@ from chopmark.audit.ports import (
     Unreadable,
 )
 from chopmark.audit.record import StoredRecord, StreamId, Tip
-from chopmark.audit.sequencer import LedgerBroken
+from chopmark.audit.sequencer import TreeBroken
 from chopmark.audit.tree import Frontier
 from chopmark.store.engine import script
 from chopmark.store.engine.columns import moment, ms
@@ -80,7 +80,7 @@ class _Overtaken(Exception):
 
 
 class AuditRepository:
-    """Implements `audit.ports.Ledger` and `audit.audit_log.Tips`.
+    """Implements `audit.ports.TreeRepository` and `audit.audit_log.Tips`.
 
     Each process needs a holder's name of its own, because the lease belongs to the name.
     """
@@ -134,14 +134,14 @@ class AuditRepository:
         """Write indexes, head and frontier in one transaction. False when another process was faster.
 
         Raises:
-            LedgerBroken: a record outside all heads has one of the indexes already, which no sequencer would write.
+            TreeBroken: a record outside all heads has one of the indexes already, which no sequencer would write.
         """
         try:
             await self._engine.run(_sequence, _PLACE[self._engine.dialect], batch, lease.fencing)
         except _Overtaken:
             return False
         except Clash as clash:
-            raise LedgerBroken(f"a leaf beyond the latest head, of size {batch.old_size}, has a place") from clash
+            raise TreeBroken(f"a leaf beyond the latest head, of size {batch.old_size}, has a place") from clash
         return True
 
     @asynccontextmanager

@@ -119,7 +119,7 @@ def entry_of(row: Row) -> Entry:
 
 
 class CertificateRepository:
-    """Implements `ca.ports.Ledger`."""
+    """Implements `ca.ports.IssuanceRepository`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from chopmark.audit.record import AuditRecord
 from chopmark.ca.external.ports import Request, RequestState, Stored
 from chopmark.core.types import IssuerId, OrderId, Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.store.engine.columns import blobs, moment, moment_or_none, ms, ms_or_none, unblobs
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Row, Script, Value, query
@@ -121,7 +121,7 @@ class RequestRepository:
         return await self._engine.run(script)
 
     async def change(
-        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[Work, ...] = ()
+        self, before: Request, after: Request, record: AuditRecord | None = None, works: tuple[OutboxJob, ...] = ()
     ) -> Stored:
         """Replace `before` by `after` and queue its work. KNOWN when another request has the serial already."""
 

@@ -18,8 +18,8 @@ from chopmark.identity.ports import (
     PasswordRow,
     Session,
 )
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.store.engine.columns import AHEAD, moment, moment_or_none, ms, ms_or_none, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, guard, query, whole
@@ -214,7 +214,9 @@ class CustomerRepository:
 
         return await self._engine.read(script)
 
-    async def set_password(self, row: PasswordRow, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> None:
+    async def set_password(
+        self, row: PasswordRow, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> None:
         """Replace the customer's password verifier, end all sessions, open all entries, and queue the works."""
 
         def script() -> Script[None]:

@@ -11,7 +11,7 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Receipt
 from chopmark.messaging.reports import Report, ReportState, Unreported
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Script, at_once, guard, query, whole
+from chopmark.store.engine.script import Query, Script, at_once, guard, query, whole
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -43,6 +43,30 @@ UPDATE work SET outcome = :outcome
 WHERE id IN (SELECT message FROM deliveries WHERE gateway = :gateway AND provider_id = :provider)
   AND done_at IS NOT NULL AND outcome IN ('sent', 'failed:reported')
 """
+# A gateway may be quicker than we: it reports before the answer to the sending has come here.
+_EARLY = """
+INSERT INTO early_reports (gateway, provider_id, state, detail, at)
+SELECT CAST(:gateway AS TEXT), CAST(:provider AS TEXT), CAST(:state AS TEXT), CAST(:detail AS TEXT),
+  CAST(:now AS BIGINT)
+WHERE NOT EXISTS (
+  SELECT 1 FROM deliveries
+  WHERE gateway = CAST(:gateway AS TEXT) AND provider_id = CAST(:provider AS TEXT) AND fate = 'taken'
+)
+ON CONFLICT (gateway, provider_id) DO UPDATE SET state = excluded.state, detail = excluded.detail
+WHERE early_reports.state = 'failed' AND excluded.state = 'delivered'
+"""
+_ARRIVED_EARLY = """
+SELECT e.gateway, e.provider_id, e.state, e.detail FROM early_reports e JOIN deliveries d
+  ON d.gateway = e.gateway AND d.provider_id = e.provider_id AND d.fate = 'taken'
+LIMIT :most
+"""
+_FORGET_EARLY = "DELETE FROM early_reports WHERE gateway = :gateway AND provider_id = :provider"
+# A report that came between the gateway's answer and the end of the row of work did not find that row ended.
+_SETTLE = """
+UPDATE work SET outcome = 'failed:reported'
+WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report = 'failed')
+  AND outcome = 'sent' AND done_at IS NOT NULL
+"""
 _UNREPORTED = """
 UPDATE deliveries SET asked_at = :now
 WHERE (message, gateway) IN (
@@ -58,7 +82,7 @@ RETURNING gateway, provider_id
 # life is too short to tell: the phone may have been off.
 _DEAD = """
 INSERT INTO unreachable_contacts (customer, channel, version, why, since)
-SELECT customer, channel, version, 'reported', CAST(:now AS BIGINT) FROM (
+SELECT customer, channel, MAX(version), 'reported', CAST(:now AS BIGINT) FROM (
   SELECT r.customer AS customer, r.channel AS channel, r.contact_version AS version
   FROM deliveries d JOIN reminders r ON r.id = d.message
   WHERE d.gateway = :gateway AND d.provider_id = :provider
@@ -67,10 +91,11 @@ SELECT customer, channel, version, 'reported', CAST(:now AS BIGINT) FROM (
   FROM deliveries d JOIN work w ON w.id = d.message AND w.kind = 'notice'
   WHERE d.gateway = :gateway AND d.provider_id = :provider
 ) m WHERE m.customer IS NOT NULL AND m.channel IS NOT NULL AND m.version IS NOT NULL
+GROUP BY customer, channel
 ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
 WHERE unreachable_contacts.version <= excluded.version
 """
-_ARRIVED = """
+_FREED = """
 DELETE FROM unreachable_contacts WHERE EXISTS (
   SELECT 1 FROM deliveries d LEFT JOIN reminders r ON r.id = d.message LEFT JOIN work w ON w.id = d.message
   WHERE d.gateway = :gateway AND d.provider_id = :provider
@@ -80,6 +105,9 @@ DELETE FROM unreachable_contacts WHERE EXISTS (
 """
 FIRST_ASKED: Final = timedelta(seconds=30)
 ASKED_FOR: Final = timedelta(days=1)
+SETTLED_WITHIN: Final = timedelta(minutes=10)
+SETTLED_AT_ONCE: Final = 200
+_OUTCOMES: Final = {ReportState.DELIVERED.value: "sent", ReportState.FAILED.value: "failed:reported"}
 
 
 class DeliveryRepository:
@@ -119,14 +147,33 @@ class DeliveryRepository:
     async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
         """As `ReportStore.reported`."""
         named = {"gateway": gateway, "provider": report.provider_id}
-        outcome = "sent" if report.state is ReportState.DELIVERED else "failed:reported"
+        said = {"state": report.state.value, "detail": report.detail, "now": ms(now), **named}
+
+        outcome = _OUTCOMES[report.state.value]
 
         def script() -> Script[bool]:
-            found = guard(_REPORTED, state=report.state.value, detail=report.detail, now=ms(now), **named)
-            contact = query(_ARRIVED, **named)
-            if report.state is ReportState.FAILED:
-                contact = query(_DEAD, now=ms(now), **named)
-            return (yield from at_once(found, query(_SAID, outcome=outcome, **named), contact)) is not None
+            found, work = guard(_REPORTED, **said), query(_SAID, outcome=outcome, **named)
+            contact = _contact(report.state.value, now, named)
+            if (yield from at_once(found, work, contact)) is not None:
+                return True
+            yield query(_EARLY, **said)
+            return False
+
+        return await self._engine.run(script)
+
+    async def settle(self, now: datetime) -> int:
+        """As `ReportStore.settle`."""
+
+        def script() -> Script[int]:
+            rows = yield query(_ARRIVED_EARLY, most=SETTLED_AT_ONCE)
+            for row in rows:
+                named = {"gateway": row["gateway"], "provider": row["provider_id"]}
+                if (yield query(_REPORTED, state=row["state"], detail=row["detail"], now=ms(now), **named)):
+                    yield query(_SAID, outcome=_OUTCOMES[row["state"]], **named)
+                    yield _contact(row["state"], now, named)
+                yield query(_FORGET_EARLY, **named)
+            yield query(_SETTLE, since=ms(now) - span(SETTLED_WITHIN))
+            return len(rows)
 
         return await self._engine.run(script)
 
@@ -144,3 +191,8 @@ class DeliveryRepository:
             return [Unreported(row["gateway"], row["provider_id"]) for row in rows]
 
         return await self._engine.run(script)
+
+
+def _contact(state: str, now: datetime, named: dict[str, str]) -> Query:
+    """Return the statement that notes what a report says of the contact: nothing arrives there, or it does."""
+    return query(_DEAD, now=ms(now), **named) if state == ReportState.FAILED.value else query(_FREED, **named)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from chopmark.audit.record import StreamId
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.ra.dispatch import Papers, chain_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
@@ -38,7 +38,7 @@ class DispatchRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def papers(self, works: Sequence[Work]) -> Papers:
+    async def papers(self, works: Sequence[OutboxJob]) -> Papers:
         """Return contacts, challenges and tips of audit streams for the messages of these rows."""
         listed = _LISTED[self._engine.dialect]
         parts: tuple[Query, ...] = (
@@ -46,7 +46,7 @@ class DispatchRepository:
             query(_CHALLENGES.format(listed=listed), listed=_list(work.challenge for work in works)),
             query(_TIPS.format(listed=listed), listed=_list(map(chain_of, works))),
         )
-        told = _list(work.customer for work in works if work.kind is WorkKind.NOTICE)
+        told = _list(work.customer for work in works if work.kind is OutboxJobKind.NOTICE)
         if told != _NOBODY:
             parts += (query(_FORMER.format(listed=listed), listed=told),)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import ChallengeId, Channel, CustomerId, OrderId
-from chopmark.messaging.ports import Work, WorkKind
+from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
@@ -16,7 +16,7 @@ from chopmark.store.repositories.records import write_with_record
 
 WORK_CHANNEL = "work"
 ENDINGS_CHANNEL = "endings"
-_ENDINGS = frozenset({WorkKind.REVOKE, WorkKind.HOLD})
+_ENDINGS = frozenset({OutboxJobKind.REVOKE, OutboxJobKind.HOLD})
 _QUEUE = """
 INSERT INTO work (id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before,
   expires_at, leased_until)
@@ -55,13 +55,13 @@ WHERE id = :id AND holder = :holder AND done_at IS NULL RETURNING id
 _SENT = "UPDATE challenges SET sent_at = :now WHERE id = :id AND sent_at IS NULL"
 
 
-def queue(works: tuple[Work, ...]) -> Script[None]:
+def queue(works: tuple[OutboxJob, ...]) -> Script[None]:
     """Queue rows of work; the workers are woken when the transaction commits."""
     yield from in_turn(queued(works))
     yield from wake(works)
 
 
-def queued(works: tuple[Work, ...]) -> tuple[Query, ...]:
+def queued(works: tuple[OutboxJob, ...]) -> tuple[Query, ...]:
     """Return the statements that queue rows of work, for a bundle; `wake` comes after it."""
     return tuple(
         query(
@@ -81,16 +81,16 @@ def queued(works: tuple[Work, ...]) -> tuple[Query, ...]:
     )
 
 
-def wake(works: tuple[Work, ...]) -> Script[None]:
+def wake(works: tuple[OutboxJob, ...]) -> Script[None]:
     """When the transaction commits, wake the workers: those that send messages, or those that tell the CA."""
     for channel in sorted({ENDINGS_CHANNEL if work.kind in _ENDINGS else WORK_CHANNEL for work in works}):
         yield Notify(channel)
 
 
-def _work(row: Row) -> Work:
-    return Work(
+def _work(row: Row) -> OutboxJob:
+    return OutboxJob(
         id=row["id"],
-        kind=WorkKind(row["kind"]),
+        kind=OutboxJobKind(row["kind"]),
         customer=None if row["customer"] is None else CustomerId(row["customer"]),
         order=None if row["order_id"] is None else OrderId(row["order_id"]),
         challenge=None if row["challenge"] is None else ChallengeId(row["challenge"]),
@@ -104,20 +104,20 @@ def _work(row: Row) -> Work:
 
 
 class OutboxRepository:
-    """Implements `messaging.ports.Works`."""
+    """Implements `messaging.ports.Outbox`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     async def claim(
-        self, kinds: Sequence[WorkKind], limit: int, holder: str, now: datetime, lease_s: int
-    ) -> list[Work]:
+        self, kinds: Sequence[OutboxJobKind], limit: int, holder: str, now: datetime, lease_s: int
+    ) -> list[OutboxJob]:
         """Lease up to `limit` due rows, oldest first. No row is leased to two holders."""
         names = {f"kind{index}": kind.value for index, kind in enumerate(kinds)}
         lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
         sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
 
-        def script() -> Script[list[Work]]:
+        def script() -> Script[list[OutboxJob]]:
             until = ms(now) + lease_s * 1000
             far = {"longest": until + SKEW_MS, "longest_wait": ms(now) + LONGEST_WAIT_MS}
             rows = yield whole(sql, holder=holder, until=until, now=ms(now), most=limit, **far, **names)
@@ -127,18 +127,18 @@ class OutboxRepository:
 
     async def done(
         self,
-        work: Work,
+        work: OutboxJob,
         holder: str,
         now: datetime,
         outcome: str,
         record: AuditRecord | None,
-        instead: tuple[Work, ...] = (),
+        instead: tuple[OutboxJob, ...] = (),
     ) -> bool:
-        """As `Works.done`."""
+        """As `Outbox.done`."""
 
         def script() -> Script[bool]:
             closed = guard(_DONE, id=work.id, holder=holder, now=ms(now), outcome=outcome)
-            told = work.kind is WorkKind.CODE and outcome == "sent"
+            told = work.kind is OutboxJobKind.CODE and outcome == "sent"
             sent = (query(_SENT, id=work.challenge, now=ms(now)),) if told else ()
             parts = (closed, *sent, *queued(instead))
             if (yield from at_once(*parts) if record is None else write_with_record(record, *parts)) is None:
@@ -148,7 +148,7 @@ class OutboxRepository:
 
         return await self._engine.run(script)
 
-    async def done_all(self, works: Sequence[Work], holder: str, now: datetime, outcome: str) -> int:
+    async def done_all(self, works: Sequence[OutboxJob], holder: str, now: datetime, outcome: str) -> int:
         """Close rows that have no record of their own. Return how many; rows whose lease is lost stay open."""
         sql = _DONE_ALL.format(listed=_LISTED[self._engine.dialect])
         ids = json.dumps([work.id for work in works])
@@ -158,7 +158,7 @@ class OutboxRepository:
 
         return await self._engine.run(script)
 
-    async def retry(self, work: Work, holder: str, at: datetime, reason: str) -> bool:
+    async def retry(self, work: OutboxJob, holder: str, at: datetime, reason: str) -> bool:
         """Return a row to the queue, due at `at`. False when the lease is lost."""
 
         def script() -> Script[bool]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from chopmark.limits.budgets import RateLimit
+from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.configuration import SendLimits
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine

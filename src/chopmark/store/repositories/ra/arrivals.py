@@ -4,7 +4,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
@@ -26,7 +26,7 @@ _FOUND = "SELECT installed FROM orders WHERE id = :id"
 
 
 def arrived(
-    dialect: str, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    dialect: str, order: Order, nonce: bytes | None, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """Note it and queue `works`, using up the nonce; whoever comes second finds it done."""
     arrive = guard(_ARRIVE.format(bytes=BYTES[dialect]), id=order.id, nonce=nonce)

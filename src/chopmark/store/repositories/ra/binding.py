@@ -8,7 +8,7 @@ from typing import Literal
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import HAS_A_KEY, Order
 from chopmark.ra.ports import Bound
 from chopmark.store.engine.columns import ms
@@ -70,7 +70,7 @@ def bound_to(
     bound: Bound,
     nonce: bytes | None,
     now: datetime,
-    works: tuple[Work, ...],
+    works: tuple[OutboxJob, ...],
     record: AuditRecord,
 ) -> Script[Refusal | None]:
     """Bind a key to an order, and use up the nonce. The order has no key, or one that the same login holds."""

@@ -7,8 +7,8 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, text
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.script import Script, guard, query
@@ -33,7 +33,7 @@ _CONTACTS = "SELECT channel, disputed_at FROM contacts WHERE customer = :custome
 
 
 def disputed(
-    order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[Work, ...], record: AuditRecord
+    order: Order, channel: Channel, limit: RateLimit, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
 ) -> Script[Refusal | None]:
     """End the order, stop the contact and void every code that was sent to it.
 

@@ -8,7 +8,7 @@ from typing import Literal
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Installed, OrderState, Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, SubscriberCertificate
 from chopmark.store.engine.columns import blobs, ms
@@ -80,7 +80,7 @@ WHERE order_id = :id AND state IN ('issued', 'held') AND activated_at IS NULL
 def fulfilled(
     order: Order,
     holding: SubscriberCertificate,
-    works: tuple[Work, ...],
+    works: tuple[OutboxJob, ...],
     record: AuditRecord,
     otherwise: AlternativeOutcome,
     *,
@@ -143,7 +143,7 @@ def activated(
     nonce: bytes | None,
     installed: Installed,
     now: datetime,
-    works: tuple[Work, ...],
+    works: tuple[OutboxJob, ...],
     record: AuditRecord,
     kept: timedelta,
 ) -> Script[Refusal | None]:

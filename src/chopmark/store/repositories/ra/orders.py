@@ -11,8 +11,8 @@ from functools import partial
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
@@ -96,7 +96,7 @@ class OrderRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def open(self, order: Order, works: tuple[Work, ...], record: AuditRecord) -> Order:
+    async def open(self, order: Order, works: tuple[OutboxJob, ...], record: AuditRecord) -> Order:
         """Store a new order and queue `works`, or return the customer's live one of the same profile unchanged."""
 
         def script() -> Script[Order]:
@@ -179,7 +179,7 @@ class OrderRepository:
         bound: Bound,
         nonce: bytes | None,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """As `binding.bound_to`."""
@@ -238,7 +238,7 @@ class OrderRepository:
         self,
         order: Order,
         holding: SubscriberCertificate,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,
         *,
@@ -253,7 +253,7 @@ class OrderRepository:
         nonce: bytes | None,
         installed: Installed,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         kept: timedelta = timedelta(0),
     ) -> Refusal | None:
@@ -268,7 +268,7 @@ class OrderRepository:
         limits: tuple[RateLimit, ...],
         fresh_since: datetime,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Revoke a certificate by its approved order. Refused when a rate limit is used up."""
@@ -279,7 +279,9 @@ class OrderRepository:
             return refused.refusal
         return None
 
-    async def end(self, order: OrderId, state: str, ended: str, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def end(
+        self, order: OrderId, state: str, ended: str, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
         """End a live order as cancelled, held, refused or expired, and revoke its certificate that was not proved.
 
         False, and nothing is changed, when the order got a certificate meanwhile and `works` does not revoke it.
@@ -306,7 +308,7 @@ class OrderRepository:
             return False
 
     async def arrive(
-        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[Work, ...], record: AuditRecord
+        self, order: Order, nonce: bytes | None, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> Refusal | None:
         """Note that a certificate which was only said to be there has been opened; as `arrivals.arrived`."""
         return await self._engine.run(arrived, self._engine.dialect, order, nonce, now, works, record)
@@ -317,7 +319,7 @@ class OrderRepository:
         channel: Channel,
         limit: RateLimit,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """As `disputes.disputed`."""

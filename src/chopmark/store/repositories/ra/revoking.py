@@ -5,8 +5,8 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, Reason, text
-from chopmark.limits.budgets import RateLimit
-from chopmark.messaging.ports import Work
+from chopmark.limits.rate_limits import RateLimit
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, words
 from chopmark.store.engine.script import Script, query
@@ -47,7 +47,7 @@ def revoked(
     limits: tuple[RateLimit, ...],
     fresh_since: datetime,
     now: datetime,
-    works: tuple[Work, ...],
+    works: tuple[OutboxJob, ...],
     record: AuditRecord,
 ) -> Script[None]:
     """Revoke a certificate by its approved order. Raises NotRevoked, which rolls everything back."""

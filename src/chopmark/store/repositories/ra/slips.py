@@ -8,7 +8,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.record import AuditRecord, customer_stream, stamp
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, CustomerId, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.pki.key_words import key_words
 from chopmark.ra.model import Order
 from chopmark.ra.slips import Slip
@@ -66,7 +66,7 @@ class SlipRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def put(self, slip: Slip, settled_since: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def put(self, slip: Slip, settled_since: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Store a slip, make the customer's earlier slips void, and queue `works`. False when `_SETTLED` fails."""
         settled = query(
             _SETTLED,
@@ -111,7 +111,7 @@ class SlipRepository:
         order: Order,
         limits: FailureLimits,
         now: datetime,
-        works: tuple[Work, ...],
+        works: tuple[OutboxJob, ...],
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:

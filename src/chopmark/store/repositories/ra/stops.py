@@ -6,7 +6,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import OrderId, OrderState, Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.ra.stopping import Stopping
 from chopmark.stepup.ports import Stop
@@ -85,7 +85,7 @@ class StopRepository:
 
 
 def _stop(
-    reference_hash: str, order: Order, works: tuple[Work, ...], now: datetime, record: AuditRecord
+    reference_hash: str, order: Order, works: tuple[OutboxJob, ...], now: datetime, record: AuditRecord
 ) -> Script[bool]:
     use = guard(_USE, hash=reference_hash, id=order.id, now=ms(now))
     if (yield from write_with_record(record, use, *_changes(order, now), *queued(works))) is None:

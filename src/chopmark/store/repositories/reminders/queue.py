@@ -22,7 +22,7 @@ from chopmark.ra.reminders.ports import (
 )
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Query, Row, Script, query, whole
+from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import contact_of
 from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
@@ -104,6 +104,15 @@ INSERT INTO unreachable_contacts (customer, channel, version, why, since)
 VALUES (:customer, :channel, :version, :why, :now)
 ON CONFLICT (customer, channel) DO UPDATE SET version = :version, why = :why, since = :now
 WHERE unreachable_contacts.version <= :version
+"""
+# The gateway may have reported before we had written which contact it was.
+_REPORTED_DEAD = """
+INSERT INTO unreachable_contacts (customer, channel, version, why, since)
+SELECT CAST(:customer AS TEXT), CAST(:channel AS TEXT), CAST(:version AS BIGINT), 'reported', CAST(:now AS BIGINT)
+WHERE CAST(:version AS BIGINT) IS NOT NULL
+  AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = :id AND d.report = 'failed')
+ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
+WHERE unreachable_contacts.version <= excluded.version
 """
 _PUT = """
 INSERT INTO reminder_preferences (customer, channel, language, paused_until, changed_at)
@@ -203,7 +212,14 @@ class ReminderQueueRepository:
             "gateway": outcome.gateway,
             "certificates": outcome.certificates,
         }
-        return bool(await self._engine.run(_one, whole(_END, id=reminder.id, holder=holder, now=ms(now), **values)))
+        ended = guard(_END, id=reminder.id, holder=holder, now=ms(now), **values)
+        contact = {"customer": reminder.customer, "channel": values["channel"], "version": outcome.contact_version}
+        reported = query(_REPORTED_DEAD, id=reminder.id, now=ms(now), **contact)
+
+        def script() -> Script[bool]:
+            return (yield from at_once(ended, reported)) is not None
+
+        return await self._engine.run(script)
 
     async def retry(self, reminder: Reminder, holder: str, at: datetime) -> bool:
         """As `ReminderQueue.retry`."""

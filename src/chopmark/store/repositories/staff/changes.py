@@ -7,7 +7,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
@@ -67,7 +67,7 @@ class StaffRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def hold(self, serial: Serial, now: datetime, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def hold(self, serial: Serial, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """Put an active certificate on hold; False in any other state."""
 
         def script() -> Script[bool]:
@@ -79,7 +79,7 @@ class StaffRepository:
 
         return await self._engine.run(script)
 
-    async def release(self, serial: Serial, works: tuple[Work, ...], record: AuditRecord) -> bool:
+    async def release(self, serial: Serial, works: tuple[OutboxJob, ...], record: AuditRecord) -> bool:
         """End the hold of a certificate. False when it is not on hold, or may not be released."""
 
         def script() -> Script[bool]:
@@ -105,7 +105,7 @@ class StaffRepository:
         spki_sha256: str,
         reason: str,
         now: datetime,
-        works: Mapping[Serial, tuple[Work, ...]],
+        works: Mapping[Serial, tuple[OutboxJob, ...]],
         record: AuditRecord,
     ) -> bool | None:
         """Block a key, revoke its certificates, queue their works, and end the orders with this key.

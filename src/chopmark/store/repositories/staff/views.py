@@ -8,7 +8,7 @@ from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId, Serial
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.model import Order
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
@@ -92,7 +92,7 @@ class StaffViews:
         return await self._engine.read(script)
 
     async def end(
-        self, serial: Serial, reason: str, now: datetime, works: tuple[Work, ...], record: AuditRecord
+        self, serial: Serial, reason: str, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> bool:
         """Revoke a certificate that is issued, active or on hold, and end its order. False in any other state."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from chopmark.audit.record import AuditRecord
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
@@ -243,7 +243,7 @@ class ChallengeRepository:
         challenge: Challenge,
         acting: ActingLogin,
         limits: SendLimits,
-        work: Work,
+        work: OutboxJob,
         record: AuditRecord,
         no: AuditRecord,
     ) -> Refusal | None:
@@ -299,7 +299,7 @@ class ChallengeRepository:
         now: datetime,
         record: AuditRecord,
         no: AuditRecord,
-        notices: tuple[Work, ...] = (),
+        notices: tuple[OutboxJob, ...] = (),
     ) -> Charged | Refusal:
         """Count one attempt of the challenge and one failure of the customer, before anything is compared."""
         attempt = guard(_CHARGE, id=challenge.id, order_id=challenge.order, now=ms(now))
@@ -365,7 +365,12 @@ class ChallengeRepository:
         return await self._engine.run(script)
 
     async def wrong(
-        self, challenge: Challenge, limits: FailureLimits, now: datetime, notices: tuple[Work, ...], record: AuditRecord
+        self,
+        challenge: Challenge,
+        limits: FailureLimits,
+        now: datetime,
+        notices: tuple[OutboxJob, ...],
+        record: AuditRecord,
     ) -> bool:
         """Record that the code was wrong. Return whether this call has shut the lock; then `notices` are queued."""
 
@@ -398,7 +403,7 @@ class FailureRepository:
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> Refusal | None:
         """Count one failure before anything is compared. A refusal is recorded with `record`."""
@@ -419,7 +424,7 @@ class FailureRepository:
         factor: str,
         limits: FailureLimits,
         now: datetime,
-        notices: tuple[Work, ...],
+        notices: tuple[OutboxJob, ...],
         record: AuditRecord,
     ) -> bool:
         """Record that a counted answer was wrong. Return whether this call has shut the lock."""
@@ -443,7 +448,9 @@ class FailureRepository:
 
         return await self._engine.read(script)
 
-    async def release(self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[Work, ...]) -> int:
+    async def release(
+        self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[OutboxJob, ...]
+    ) -> int:
         """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
 
         def script() -> Script[int]:

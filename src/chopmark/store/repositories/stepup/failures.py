@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from chopmark.messaging.ports import Work
+from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup.ports import CODE, FailureLimits
 from chopmark.store.engine.columns import AHEAD, ms, span
 from chopmark.store.engine.script import Query, Script, guard, query
@@ -106,7 +106,7 @@ def failure(customer: str, lock: str, limits: FailureLimits, now: datetime) -> Q
 
 
 def lock_if_used_up(
-    customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...]
+    customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[OutboxJob, ...]
 ) -> Script[bool]:
     """Shut the lock when no failure is left. When this call has shut it, queue `notices` and return True."""
     shut = yield query(_statements(lock).hold, **_values(customer, lock, limits, now))
@@ -122,7 +122,7 @@ def _values(customer: str, lock: str, limits: FailureLimits, now: datetime) -> d
 
 
 def charge_failure(
-    customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[Work, ...] = ()
+    customer: str, lock: str, limits: FailureLimits, now: datetime, notices: tuple[OutboxJob, ...] = ()
 ) -> Script[bool]:
     """Count one failure. False when the lock is shut; the call that shuts it queues `notices`."""
     if (yield failure(customer, lock, limits, now)):

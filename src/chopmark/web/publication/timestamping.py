@@ -4,7 +4,7 @@ from litestar.types import HTTPScope, Receive, Send
 
 from chopmark.pki.tsp import MAX_REQUEST_BYTES
 from chopmark.va.timestamp import TimestampAuthority
-from chopmark.web.octets import body_within
+from chopmark.web.asgi.octets import body_within
 
 PATH = "/tsa"
 QUERY, REPLY = b"application/timestamp-query", b"application/timestamp-reply"

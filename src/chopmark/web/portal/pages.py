@@ -19,20 +19,8 @@ from chopmark.ra.policy import may_start
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.presenters import account_label, certificate_view
-from chopmark.web.session import (
-    KNOWN,
-    Authenticated,
-    authenticated_or_none,
-    cookie_name,
-    private_cookie,
-    set_known,
-    set_session,
-    token_of,
-)
-from chopmark.web.state import address_of, services
-from chopmark.web.views import (
+from chopmark.web.pages.frames import frame_of, html, lang_of
+from chopmark.web.pages.views import (
     AccountChoice,
     Action,
     ApplyPage,
@@ -51,6 +39,19 @@ from chopmark.web.views import (
     RevokePage,
     SignInPage,
 )
+from chopmark.web.portal.certificate import certificate_view
+from chopmark.web.presenters import account_label
+from chopmark.web.session import (
+    KNOWN,
+    Authenticated,
+    authenticated_or_none,
+    cookie_name,
+    private_cookie,
+    set_known,
+    set_session,
+    token_of,
+)
+from chopmark.web.state import address_of, services
 
 Req = Request[Any, Any, Any]
 _REPLACE_REASONS = (Reason.NEW_DEVICE, Reason.LOST, Reason.COMPROMISED, Reason.REPLACE)

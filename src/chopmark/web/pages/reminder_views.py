@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from chopmark.core.types import Channel
 from chopmark.ra.reminders.ports import ReminderState
-from chopmark.web.views import Frame, Problem
+from chopmark.web.pages.views import Frame, Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,178 +1,50 @@
-"""The JSON API: what the order pages and other programs call. Each handler is one RA verb; no rule lives here."""
+"""The API of orders: each handler calls one RA verb; no rule is decided here."""
 
-import asyncio
-import hashlib
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, Response, Router, get, post, put
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 
-from chopmark.core.refusal import Kind, Refusal, Refused
-from chopmark.core.types import (
-    AccountNumber,
-    CustomerId,
-    FactorClass,
-    Operation,
-    OrderId,
-    OrderState,
-    Secret,
-    Serial,
-    text,
-)
-from chopmark.identity.sessions import SIGN_IN_AGAIN, network_of
+from chopmark.core.refusal import Refusal, Refused
+from chopmark.core.types import AccountNumber, Operation, OrderId, OrderState, Serial
+from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.authentication import AuthenticatedRequest
-from chopmark.ra.ports import Answer
-from chopmark.ra.snapshots import OrderSnapshot, Repeat
-from chopmark.tw.customer_number import parse_customer_number
+from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
-from chopmark.web.frames import lang_of
-from chopmark.web.presenters import (
-    account_label,
-    certificate_out,
-    credential_for,
-    epoch_ms,
-    named_out,
-    order_out,
-    order_view,
-)
-from chopmark.web.problems import STATUS, ProblemBody, problem
-from chopmark.web.session import Authenticated, enter, set_known, set_session, token_of
-from chopmark.web.state import AnyRequest, address_of, services
-from chopmark.web.wire import (
-    AccountOut,
-    AdviceOut,
+from chopmark.web.api.once import answer_lost, once
+from chopmark.web.api.presenters import named_out, order_out
+from chopmark.web.api.wire import (
     BirthDateBody,
-    CertificateOut,
     ChannelBody,
     CodeBody,
     ConfirmBody,
     CredentialOut,
     KeyBody,
-    LaunchBody,
-    LaunchOut,
     NonceOut,
-    OpenOrderOut,
     OrderOut,
-    OverviewOut,
     PossessionBody,
     ProveBody,
     SlipBody,
     StartBody,
-    StatusOut,
     from_b64,
     to_b64,
 )
+from chopmark.web.pages.frames import lang_of
+from chopmark.web.presenters import credential_for, order_view
+from chopmark.web.problems import PROBLEMS
+from chopmark.web.session import Authenticated, enter, set_known, set_session
+from chopmark.web.state import AnyRequest, services
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)
-PROBLEMS = {
-    code: ResponseSpec(
-        ProblemBody, generate_examples=False, description="RFC 9457 problem", media_type="application/problem+json"
-    )
-    for code in sorted({*STATUS.values(), 500})
-}
-"""What any route may answer instead; for the OpenAPI document."""
 CONFIRMED = {
     201: ResponseSpec(OrderOut, generate_examples=False, description="Issued"),
     202: ResponseSpec(OrderOut, generate_examples=False, description="The CA answers later"),
 }
-_WAIT_S = 0.05
-_WAITS = 100
-_RETRIED = frozenset({Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.UNAVAILABLE})
-
-
-_BUSY = Refusal(Kind.CONFLICT, text("This is being done already. Please wait a moment."), code="in_flight")
-
-
-async def once(
-    request: AnyRequest, do: Callable[[AuthenticatedRequest], Awaitable[Response[Any]]], order: OrderId | None = None
-) -> Response[Any]:
-    """Do a change once for its Idempotency-Key: a repeat gets the first answer, another body is refused (I42)."""
-    repeat = await _repeat_of(request)
-    if repeat is None:
-        authenticated = await enter(request, order)
-        return await do(authenticated)
-    authenticated = await enter(request, order, repeat)
-    scope = repeat.scope(authenticated.session.customer)
-    answer = None if authenticated.begun else await _again(request, scope, repeat)
-    if answer is None:
-        return await _first(request, scope, repeat.name, partial(do, authenticated))
-    return _given(answer)
-
-
-async def _repeat_of(request: AnyRequest) -> Repeat | None:
-    """Return what makes a repeat of this request the same one; None without an Idempotency-Key."""
-    name = request.headers.get("idempotency-key", "")
-    if not name:
-        return None
-    if len(name) > 100 or not name.isprintable():
-        raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
-    body = hashlib.sha256(await request.body()).digest()
-    return Repeat(name, f"{request.method}:{request.scope['path']}", body)
-
-
-def _given(answer: Answer) -> Response[Any]:
-    kind = "application/json" if answer.status < 400 else "application/problem+json"
-    return Response(answer.body.encode(), status_code=answer.status, media_type=kind)
-
-
-async def _answer_lost(request: AnyRequest) -> Response[Any]:
-    """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), services(request).identity.sessions
-    session = None if token is None or repeat is None else await door.before(token, repeat.digest)
-    if token is None or repeat is None or session is None:
-        raise Refused(SIGN_IN_AGAIN)
-    answer = await _again(request, repeat.scope(session.customer), repeat)
-    if answer is None:  # its process died before the answer was stored
-        await services(request).ra.idempotency.forget(repeat.scope(session.customer), repeat.name)
-        raise Refused(SIGN_IN_AGAIN)
-    response = _given(answer)
-    set_session(request, response, await door.step_up_again(session, token, repeat.digest))
-    return response
-
-
-async def _again(request: AnyRequest, scope: str, repeat: Repeat) -> Answer | None:
-    """Return the first answer, waiting while it is being made; None when the request has to be done after all."""
-    store, waiting = services(request).ra.idempotency, _BUSY
-    for _ in range(_WAITS):
-        begun = await store.begin(scope, repeat.name, repeat.body_sha256, services(request).now())
-        if not isinstance(begun, Refusal):
-            return begun
-        if begun.code != "in_flight":
-            raise Refused(begun)
-        waiting = begun
-        await asyncio.sleep(_WAIT_S)
-    raise Refused(waiting)
-
-
-async def _first(
-    request: AnyRequest, scope: str, name: str, do: Callable[[], Awaitable[Response[Any]]]
-) -> Response[Any]:
-    store = services(request).ra.idempotency
-    kept = False
-    try:
-        try:
-            response = await do()
-        except Refused as refused:
-            if refused.refusal.kind in _RETRIED:
-                raise
-            response = problem(request, refused.refusal)
-        body = response.content if isinstance(response.content, bytes) else msgspec.json.encode(response.content)
-        response.content = body
-        store.finish(scope, name, Answer(response.status_code or 200, body.decode()))
-        kept = True
-        return response
-    finally:
-        if not kept:
-            await store.forget(scope, name)
 
 
 def _order(
@@ -182,35 +54,6 @@ def _order(
     out = order_out(web, order_view(web, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
     headers = {"Location": f"{web.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
-
-
-@get("/status", sync_to_thread=False, responses=PROBLEMS)
-def status(request: Req) -> StatusOut:
-    """Return the server's time."""
-    return StatusOut(epoch_ms(services(request).now()))
-
-
-@get("/overview", responses=PROBLEMS)
-async def overview(request: Req, authenticated: Authenticated, account: FromQuery[str | None] = None) -> OverviewOut:
-    """Return accounts, the present certificate, the recommended action and the open order."""
-    web = services(request)
-    view = await web.ra.customer_queries.overview(authenticated.caller)
-    chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
-    lang, translate = lang_of(request), request.app.state.pages.translator.translate
-    live = next((order for order in view.live if order.operation is not Operation.REVOKE), None)
-    action = "resume" if live is not None else view.advice.operation.value if view.advice.operation else "none"
-    reason = None if view.advice.reason is None else view.advice.reason.value
-    return OverviewOut(
-        server_time=epoch_ms(view.now),
-        accounts=[
-            AccountOut(row.number, account_label(row, lang_of(request)), row.number == chosen) for row in view.accounts
-        ],
-        certificate=None if view.present is None else certificate_out(view.present, view.now),
-        recommended=AdviceOut(
-            action, reason, " ".join(translate(said, lang) for said in (view.advice.why, view.swap) if said)
-        ),
-        open_order=None if live is None else OpenOrderOut(live.id, live.operation.value, live.state.value),
-    )
 
 
 @post("/orders", responses=PROBLEMS)
@@ -346,7 +189,7 @@ async def _stepping_up(
     except Refused as refused:
         if refused.refusal is not SIGN_IN_AGAIN:
             raise
-        return await _answer_lost(request)
+        return await answer_lost(request)
 
 
 @post("/orders/{order_id:str}/birth-date", status_code=200, responses=PROBLEMS)
@@ -412,60 +255,9 @@ async def dispute(
     return _order(request, await services(request).ra.customer_queries.reread(authenticated.caller, order.id))
 
 
-@get("/certificates", responses=PROBLEMS)
-async def certificates(request: Req, authenticated: Authenticated) -> list[CertificateOut]:
-    """Return the customer's certificates, newest first."""
-    now = services(request).now()
-    return [
-        certificate_out(held, now)
-        for held in await services(request).ra.customer_queries.holdings(authenticated.caller)
-    ]
-
-
-@get("/certificates/{serial:str}", responses=PROBLEMS)
-async def certificate(request: Req, authenticated: Authenticated, serial: FromPath[str]) -> CertificateOut:
-    """Return one certificate of the customer with its chain."""
-    found = await services(request).ra.customer_queries.holding(authenticated.caller, Serial(serial))
-    if found is None:
-        raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
-    return certificate_out(found, services(request).now(), whole=True, pem=True)
-
-
-@post("/launches", opt={"exclude_from_csrf": True}, responses=PROBLEMS)
-async def launch(request: Req, data: JSONBody[LaunchBody]) -> LaunchOut:
-    """Return a one-time address for a customer whom the calling program has signed in (client credential, Basic)."""
-    web = services(request)
-    customer = parse_customer_number(data.customer)
-    asked_for = CustomerId("") if isinstance(customer, Refusal) else customer
-    client = await web.identity.launches.authenticate(*basic_of(request), asked_for, network_of(address_of(request)))
-    if isinstance(customer, Refusal):
-        raise Refused(replace(customer, field="customer"))
-    known = {factor.value for factor in FactorClass}
-    if not data.factors or any(factor not in known for factor in data.factors):
-        said = text("Say which factor classes the login used: %(known)s.", known=", ".join(sorted(known)))
-        raise Refused(Refusal(Kind.MALFORMED, said, field="factors", code="factors"))
-    factors = frozenset(FactorClass(factor) for factor in data.factors)
-    ticket = await web.identity.launches.create(client, customer, AccountNumber(data.account), factors, data.wanted)
-    return LaunchOut(f"{web.portal_url}/launch#t={ticket.reveal()}", 60)
-
-
-def basic_of(request: AnyRequest) -> tuple[str, Secret]:
-    """Return client id and secret of a Basic authorization (RFC 7617); empty ones when there is none."""
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", Secret("")
-    try:
-        client, _, secret = b64decode(encoded, validate=True).decode().partition(":")
-    except (Base64Error, UnicodeDecodeError, ValueError):
-        return "", Secret("")
-    return client, Secret(secret)
-
-
 ROUTER = Router(
     "/api/v1",
     route_handlers=[
-        status,
-        overview,
         start,
         show,
         nonce,
@@ -480,10 +272,5 @@ ROUTER = Router(
         prove,
         cancel,
         dispute,
-        certificates,
-        certificate,
-        launch,
     ],
 )
-
-__all__ = ["ROUTER", "ProblemBody"]

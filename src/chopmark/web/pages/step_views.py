@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import ClassVar
 
 from chopmark.core.types import Channel, KeyHome, Operation, OrderState, Reason, Text, text
-from chopmark.web.views import AccountChoice, Action, CertificateView, Frame
+from chopmark.web.pages.views import AccountChoice, Action, CertificateView, Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,9 @@ from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import DISPUTED
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html, lang_of
-from chopmark.web.presenters import (
-    OrderView,
-    account_label,
-    certificate_view,
-    credential_for,
-    issuer_name,
-    order_view,
-    receipt_number,
-    terms_in,
-)
-from chopmark.web.render import Page
-from chopmark.web.services import WebServices
-from chopmark.web.session import Authenticated, enter
-from chopmark.web.state import services
-from chopmark.web.step_views import (
+from chopmark.web.pages.frames import frame_of, html, lang_of
+from chopmark.web.pages.render import Page
+from chopmark.web.pages.step_views import (
     STEP_BIRTH,
     STEP_CODE,
     STEP_DONE,
@@ -60,7 +47,20 @@ from chopmark.web.step_views import (
     WaitStepPage,
     steps_of,
 )
-from chopmark.web.views import AccountChoice, Action, Frame
+from chopmark.web.pages.views import AccountChoice, Action, Frame
+from chopmark.web.portal.certificate import certificate_view
+from chopmark.web.presenters import (
+    OrderView,
+    account_label,
+    credential_for,
+    issuer_name,
+    order_view,
+    receipt_number,
+    terms_in,
+)
+from chopmark.web.services import WebServices
+from chopmark.web.session import Authenticated, enter
+from chopmark.web.state import services
 
 _STEPS: dict[str, Text] = {
     "key": STEP_KEY,

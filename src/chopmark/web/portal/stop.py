@@ -6,11 +6,11 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 from chopmark.identity.sessions import network_of
 from chopmark.ra.stopping import Stopped
-from chopmark.web.frames import frame_of, html
-from chopmark.web.portal import Req, form_field
+from chopmark.web.pages.frames import frame_of, html
+from chopmark.web.pages.views import Problem, StopPage, StoppedPage
+from chopmark.web.portal.pages import Req, form_field
 from chopmark.web.problems import STATUS
 from chopmark.web.state import address_of, services
-from chopmark.web.views import Problem, StopPage, StoppedPage
 
 
 @get("/stop")

@@ -18,12 +18,12 @@ from chopmark.pki import est
 from chopmark.pki.key_words import key_words
 from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.program import ProgramEnrolment, Progress
-from chopmark.web.client_certificate import CertificateOf
-from chopmark.web.health import ROOT as HEALTH
-from chopmark.web.health import Health
+from chopmark.web.asgi.health import ROOT as HEALTH
+from chopmark.web.asgi.health import Health
+from chopmark.web.asgi.load import Load
+from chopmark.web.asgi.octets import body_within
+from chopmark.web.est.client_certificate import CertificateOf
 from chopmark.web.i18n import Translator, negotiate
-from chopmark.web.load import Load
-from chopmark.web.octets import body_within
 
 ROOT = "/.well-known/est/"
 MAX_BODY = 16 * 1024

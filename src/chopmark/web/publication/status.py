@@ -18,11 +18,11 @@ from chopmark.identity.sessions import UNKNOWN, network_of
 from chopmark.pki import ocsp
 from chopmark.pki.ocsp_get import requests_in
 from chopmark.va.responder import OcspAnswer, Responder
-from chopmark.web import timestamping
-from chopmark.web.health import ROOT as HEALTH
-from chopmark.web.health import Health
-from chopmark.web.ocsp_response_cache import MOST_KEPT, Headers, OcspResponseCache, Ready
-from chopmark.web.octets import body_within
+from chopmark.web.asgi.health import ROOT as HEALTH
+from chopmark.web.asgi.health import Health
+from chopmark.web.asgi.octets import body_within
+from chopmark.web.publication import timestamping
+from chopmark.web.publication.ocsp_response_cache import MOST_KEPT, Headers, OcspResponseCache, Ready
 from chopmark.web.services import WebServices
 
 MAX_REQUEST = 16 * 1024

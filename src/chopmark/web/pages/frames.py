@@ -10,9 +10,9 @@ from litestar.utils.scope.state import ScopeState
 from chopmark.core.types import Text
 from chopmark.web.brand import ServiceKey
 from chopmark.web.i18n import Lang, negotiate
-from chopmark.web.render import Page
+from chopmark.web.pages.render import Page
+from chopmark.web.pages.views import Frame, language_links, menu
 from chopmark.web.state import AnyRequest, services
-from chopmark.web.views import Frame, language_links, menu
 
 LANG_COOKIE = "lang"
 

@@ -1,12 +1,9 @@
-"""Pages that are not the customer's: the CA's repository, and in the demo the trading program, inbox and stand-ins."""
+"""The demo's own pages: the trading program, the inbox, and stand-ins for the firm's other systems."""
 
-import hashlib
-import ssl
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from cryptography import x509
 from litestar import MediaType, Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
@@ -15,22 +12,19 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, text
 from chopmark.messaging.demo import CODE_GAP
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html
-from chopmark.web.presenters import epoch_ms
-from chopmark.web.problems import wants_json
-from chopmark.web.services import Demo
-from chopmark.web.session import authenticated_or_none
-from chopmark.web.state import services
-from chopmark.web.views import (
-    AuthorityView,
-    CrlView,
+from chopmark.web.pages.frames import frame_of, html
+from chopmark.web.pages.views import (
     DemoCustomer,
     DemoPage,
     ElsewherePage,
     InboxMessage,
     InboxPage,
-    RepositoryPage,
 )
+from chopmark.web.presenters import epoch_ms
+from chopmark.web.problems import wants_json
+from chopmark.web.services import Demo
+from chopmark.web.session import authenticated_or_none
+from chopmark.web.state import services
 
 Req = Request[Any, Any, Any]
 INBOX_SIZE = 50
@@ -41,48 +35,6 @@ def _demo(request: Req) -> Demo:
     if demo is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
     return demo
-
-
-@get("/repository")
-async def repository(request: Req) -> Response[str]:
-    """Show CA certificates, fingerprints and revocation lists."""
-    web = services(request)
-    shown = []
-    for authority in web.publication.authorities:
-        certificate = x509.load_der_x509_certificate(authority.certificate)
-        crls = []
-        for shard in range(authority.shards):
-            crl = await web.publication.crl(authority.id, shard)
-            if crl is not None:
-                href = f"/pki/{authority.id}-{shard}.crl"
-                crls.append(CrlView(href, crl.number, crl.this_update, crl.next_update))
-        shown.append(
-            AuthorityView(
-                authority.title,
-                certificate.not_valid_before_utc,
-                certificate.not_valid_after_utc,
-                _pairs(hashlib.sha256(authority.certificate).hexdigest()),
-                f"/pki/{authority.id}.cer",
-                f"/repository/{authority.id}.pem",
-                tuple(crls),
-            )
-        )
-    return html(request, RepositoryPage(frame_of(request), tuple(shown)))
-
-
-def _pairs(hexadecimal: str) -> str:
-    return ":".join(hexadecimal[at : at + 2] for at in range(0, len(hexadecimal), 2)).upper()
-
-
-@get("/repository/{name:str}")
-async def repository_pem(request: Req, name: FromPath[str]) -> Response[str]:
-    """Return a CA certificate as PEM."""
-    for authority in services(request).publication.authorities:
-        if name == f"{authority.id}.pem":
-            return Response(
-                ssl.DER_cert_to_PEM_cert(authority.certificate), media_type="application/x-pem-file", status_code=200
-            )
-    raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
 
 
 @get("/demo")
@@ -153,8 +105,4 @@ async def elsewhere(request: Req, service: FromPath[str]) -> Response[str]:
     return html(request, ElsewherePage(frame, ServiceKey(service)))
 
 
-ROUTER = Router(
-    "/",
-    include_in_schema=False,
-    route_handlers=[repository, repository_pem, trading, trading_launch, inbox, elsewhere],
-)
+ROUTER = Router("/", include_in_schema=False, route_handlers=[trading, trading_launch, inbox, elsewhere])

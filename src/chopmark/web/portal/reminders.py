@@ -12,13 +12,13 @@ from chopmark.core.types import Channel, text
 from chopmark.ra.reminders.own import OwnReminders
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
-from chopmark.web.frames import frame_of, html
-from chopmark.web.portal import Req, form_field
+from chopmark.web.pages.frames import frame_of, html
+from chopmark.web.pages.reminder_views import ReminderRow, RemindersPage
+from chopmark.web.pages.views import Problem
+from chopmark.web.portal.pages import Req, form_field
 from chopmark.web.problems import STATUS
-from chopmark.web.reminder_views import ReminderRow, RemindersPage
 from chopmark.web.session import Authenticated
 from chopmark.web.state import services
-from chopmark.web.views import Problem
 
 _HERE = "/certificates/reminders"
 

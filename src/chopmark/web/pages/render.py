@@ -9,13 +9,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from chopmark.core.types import Text
-from chopmark.web import i18n, names
+from chopmark.web import i18n
 from chopmark.web.i18n import Bilingual, Lang, Translator
-from chopmark.web.views import Frame
+from chopmark.web.pages import names
+from chopmark.web.pages.views import Frame
 
 
 class Page(Protocol):
-    """A page value of `web.views`."""
+    """A page value of `web.pages.views`."""
 
     TEMPLATE: ClassVar[str]
 

@@ -1,0 +1,57 @@
+"""The worker's job that tells operators what is wrong: each alarm by one worker, over every way that the firm has."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+import structlog
+
+from chopmark.core.clock import Clock
+from chopmark.messaging.alarms import AlarmStore, Due, Note, Teller, written
+
+LEASE_S = 120
+EVERY_S = 5.0
+Look = Callable[[datetime], Awaitable[None]]
+"""Looks whether something is wrong or well again, and raises it."""
+
+log = structlog.get_logger()
+
+
+class OperatorsTold:
+    """Looks for what is wrong, and tells operators what is due."""
+
+    def __init__(
+        self, store: AlarmStore, tellers: Sequence[Teller], looks: Sequence[Look], clock: Clock, installation: str
+    ) -> None:
+        self._store = store
+        self._tellers = tellers
+        self._looks = looks
+        self._clock = clock
+        self._installation = installation
+
+    async def once(self) -> int:
+        """Tell what is due; return how many alarms were told. What nobody took is told again when its lease is over."""
+        for look in self._looks:
+            await look(self._clock.now())
+        told = 0
+        for due in await self._store.claim(self._clock.now(), LEASE_S):
+            if (due.over and not due.told) or await self._told(due):
+                await self._store.said(due, self._clock.now())
+                told += 1
+        return told
+
+    async def _told(self, due: Due) -> bool:
+        """Tell one alarm over every way; True when one of them took it."""
+        note, at = written(due, self._installation), self._clock.now()
+        outcomes = await tell(self._tellers, note, at)
+        return any(fault is None for _, fault in outcomes)
+
+
+async def tell(tellers: Sequence[Teller], note: Note, at: datetime) -> list[tuple[str, str | None]]:
+    """Send a note over every way; return each way's name, and why it did not take the note, or None."""
+    number = sha256(f"{note.subject} {note.text} {at.isoformat()}".encode()).hexdigest()[:24]
+    outcomes = [(teller.name, await teller.tell(note, number, at)) for teller in tellers]
+    for place, (_, fault) in enumerate(outcomes, 1):
+        if fault is not None:
+            log.error("an alarm was not taken", code="alarm.not_taken", kind=fault, count=place)
+    return outcomes

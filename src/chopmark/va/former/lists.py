@@ -1,0 +1,159 @@
+"""Taking the revocation lists of former issuers into the database, before those that are there end."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import structlog
+from cryptography import x509
+
+from chopmark.core.clock import Clock
+from chopmark.pki import crl_reading
+from chopmark.pki.crl_reading import Outline, Revoked
+from chopmark.pki.der import NotDer
+from chopmark.va.former.fetch import Spool, fetched
+from chopmark.va.former.ports import FormerCa, FormerLists, KeptList, ListSource, Location, NotFetched
+
+BATCH: Final = 1000
+"""Entries of a transaction."""
+LOOKS: Final = timedelta(hours=1)
+"""A list is looked at so often, and more often when less than two hours of it are left."""
+SOONEST: Final = timedelta(minutes=1)
+LONGEST: Final = timedelta(minutes=15)
+"""After a look that failed the next one is between these two."""
+MAX_SKEW: Final = timedelta(minutes=5)
+
+log = structlog.get_logger()
+
+
+class ListRefresh:
+    """Looks at each list when that is due; safe to repeat, and any number of workers may run it."""
+
+    def __init__(self, cas: Sequence[FormerCa], lists: FormerLists, folder: Path, clock: Clock, holder: str) -> None:
+        self._cas = [(ca, ca.source) for ca in cas if isinstance(ca.source, ListSource)]
+        self._lists = lists
+        self._folder = folder
+        self._clock = clock
+        self._holder = holder
+
+    async def once(self) -> int:
+        """Look at every list that is due, and return 0: there is never more to do at once."""
+        for ca, source in self._cas:
+            kept = await self._lists.kept(ca.id)
+            for location in source.locations:
+                before = kept.get(location.place, KeptList(ca.id, location.place))
+                if before.due_at is None or before.due_at <= self._clock.now():
+                    await self._look(ca, source, location, before)
+        return 0
+
+    async def _look(self, ca: FormerCa, source: ListSource, location: Location, before: KeptList) -> None:
+        """Take a list, or store why it could not be taken; the one that was taken before stays."""
+        generation = await self._lists.claim(ca.id, location.place, self._holder, self._clock.now())
+        if generation is None:
+            return
+        try:
+            async with fetched(location, self._folder, source.max_bytes) as spool:
+                await self._take(ca, location, before, spool, generation)
+        except (NotFetched, NotDer, ValueError) as error:
+            why = error.why if isinstance(error, NotFetched) else "malformed"
+            now = self._clock.now()
+            wait = min(LONGEST, SOONEST * 2 ** min(before.failures, 8))
+            since = before.failing_since or now
+            await self._lists.failed(
+                replace(before, due_at=now + wait, failures=before.failures + 1, failing_since=since, fault=why)
+            )
+            late = before.next_update is None or before.next_update <= now
+            say = log.error if late else log.warning
+            say("former issuer's list not taken", kind=ca.id, path=location.place, code=f"former_list.{why}")
+
+    async def _take(self, ca: FormerCa, location: Location, before: KeptList, spool: Spool, generation: int) -> None:
+        # 1. What the list is, whose it is, and whether it may be taken in place of the one before.
+        found = await asyncio.to_thread(crl_reading.outline, spool)
+        now = self._clock.now()
+        why = misfit(found, ca, location, before, now)
+        if why:
+            raise NotFetched(why)
+        # 2. The signature over all of it. Nothing has been believed so far.
+        if not await asyncio.to_thread(crl_reading.verified_by, spool, found, keys_of(ca, now)):
+            raise NotFetched("signature")
+        # 3. Its entries, unless they are those of before. They count as revoked as soon as they are stored.
+        digest = await asyncio.to_thread(_digest, spool, found.entries)
+        same = before.fetched_at is not None and digest == before.entries_sha256
+        count = before.entries if same else await self._put(ca, location, spool, found, generation)
+        # 4. From now on this is the list. Entries that it does not have any more end.
+        next_update = found.next_update or now
+        taken = KeptList(
+            issuer=ca.id,
+            place=location.place,
+            number=found.number,
+            this_update=found.this_update,
+            next_update=next_update,
+            entries_sha256=digest,
+            entries=count,
+            fetched_at=now,
+            due_at=now + min(LOOKS, max(SOONEST, (next_update - now) / 2)),
+        )
+        await self._lists.taken(taken, None if same else generation)
+
+    async def _put(self, ca: FormerCa, location: Location, spool: Spool, found: Outline, generation: int) -> int:
+        """Store the entries, a thousand a transaction, and return how many there are."""
+        entries, count = crl_reading.entries(spool, found.entries), 0
+        while batch := await asyncio.to_thread(_next, entries):
+            await self._lists.put(ca.id, location.place, generation, batch)
+            count += len(batch)
+        return count
+
+
+def _next(entries: Iterator[Revoked]) -> list[Revoked]:
+    return list(islice(entries, BATCH))
+
+
+def _digest(spool: Spool, span: tuple[int, int] | None) -> str:
+    state = hashlib.sha256()
+    for piece in crl_reading.pieces(spool, span or (0, 0)):
+        state.update(piece)
+    return state.hexdigest()
+
+
+def misfit(found: Outline, ca: FormerCa, location: Location, before: KeptList, now: datetime) -> str:
+    """Return why a list may not be taken, as a word; empty when it may, if its signature holds."""
+    names = {x509.load_der_x509_certificate(one).subject.public_bytes() for one in ca.certificates}
+    if found.issuer_der not in names:
+        return "other_issuer"
+    if found.unfit:
+        return found.unfit
+    if found.scope_urls is not None and location.scope not in found.scope_urls:
+        return "scope"
+    if found.next_update is None:
+        return "no_next_update"
+    if found.this_update > now + MAX_SKEW:
+        return "future"
+    if found.next_update <= now:
+        return "late"
+    return "older" if is_older(found, before) else ""
+
+
+def is_older(found: Outline, before: KeptList) -> bool:
+    """Tell whether a list was made before the one that was taken: somebody may want to hide a revocation."""
+    if before.this_update is None:
+        return False
+    if before.number is not None and (found.number is None or found.number < before.number):
+        return True
+    return found.this_update < before.this_update
+
+
+def keys_of(ca: FormerCa, now: datetime) -> list[object]:
+    """Return the public keys that may sign this CA's lists: of its own certificates, and of its list signers now."""
+    delegated = ca.source.signers if isinstance(ca.source, ListSource) else ()
+    signers = [one for one in map(x509.load_der_x509_certificate, delegated) if _is_valid(one, now)]
+    own = [x509.load_der_x509_certificate(one) for one in ca.certificates]
+    return [one.public_key() for one in (*own, *signers) if crl_reading.may_sign(one)]
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc

@@ -1,0 +1,126 @@
+"""What a former issuer says of a certificate: from its list in the database, or from its OCSP responder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+
+from chopmark.core.clock import Entropy
+from chopmark.pki import ocsp_reading
+from chopmark.pki.ocsp_reading import Asked, Misfit
+from chopmark.va.former.fetch import asked
+from chopmark.va.former.ports import (
+    FormerCa,
+    FormerLists,
+    Good,
+    KeptAnswer,
+    KeptList,
+    ListSource,
+    NoSource,
+    NotFetched,
+    ResponderSource,
+    Revoked,
+    Status,
+    Unknown,
+)
+
+KEPT: Final = timedelta(minutes=10)
+"""A good OCSP answer is used again for so long at most: one order asks several times."""
+REST: Final = timedelta(seconds=30)
+"""A responder that did not answer is left alone for so long, so that customers do not wait for it one by one."""
+NOT_ASKED: Final = timedelta(hours=1)
+ON_HOLD: Final = "certificate_hold"
+
+
+class FormerStatusReader:
+    """Tells the status of certificates of former issuers; what cannot be known is Unknown, and nothing is raised."""
+
+    def __init__(self, cas: Sequence[FormerCa], lists: FormerLists, entropy: Entropy) -> None:
+        self._cas = {ca.id: ca for ca in cas}
+        self._lists = lists
+        self._entropy = entropy
+
+    async def status_of(self, issuer: str, serial: str, now: datetime) -> Status:
+        """Return the status of the certificate with this serial number, hexadecimal, of this former issuer."""
+        ca = self._cas.get(issuer)
+        if ca is None:
+            return Unknown("other_ca")
+        match ca.source:
+            case NoSource():
+                return Good(now + NOT_ASKED)
+            case ListSource() as source:
+                kept, revoked = await self._lists.looked_up(issuer, serial)
+                return by_lists(source, kept, revoked, now)
+            case ResponderSource() as source:
+                return await self._by_responder(ca, source, serial, now)
+
+    async def _by_responder(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> Status:
+        # 1. An answer that was had a short while ago counts, whichever process had it; a revocation counts for good.
+        known = await self._lists.answer(ca.id, serial)
+        if known is not None and (_for_good(known) or known.until > now):
+            return known.status
+        # 2. A responder that has just failed is not asked.
+        line = (await self._lists.kept(ca.id)).get(source.url, KeptList(ca.id, source.url))
+        if line.due_at is not None and now < line.due_at <= now + REST:
+            return Unknown(line.fault or "unreachable")
+        # 3. Ask it, and note how that went.
+        found = await self._ask(ca, source, serial, now)
+        if isinstance(found, Unknown):
+            await self._note(line, found, now)
+            return found
+        if line.fault is not None:
+            await self._lists.failed(KeptList(ca.id, source.url))
+        await self._lists.keep_answer(found)
+        return found.status
+
+    async def _ask(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> KeptAnswer | Unknown:
+        """Ask about the certificate under each of the CA's keys; the first that the responder knows it under counts."""
+        signers = [x509.load_der_x509_certificate(one) for one in source.signers]
+        why = "unknown"
+        for one in ca.certificates:
+            issuer = x509.load_der_x509_certificate(one)
+            question = Asked(int(serial, 16), self._entropy.token(32), source.nonce_required)
+            try:
+                answer = await asked(source.url, ocsp_reading.request(issuer, question))
+            except NotFetched as error:
+                return Unknown(error.why)
+            said = ocsp_reading.judge(answer, issuer, question, signers, now)
+            if not isinstance(said, Misfit):
+                if said.revoked_at is not None:
+                    status: Good | Revoked = Revoked(said.reason or "unspecified", said.revoked_at)
+                else:
+                    status = Good(said.until)
+                return KeptAnswer(ca.id, serial, status, min(said.until, now + KEPT))
+            why = said.why if why == "unknown" else why
+        return Unknown(why)
+
+    async def _note(self, line: KeptList, found: Unknown, now: datetime) -> None:
+        """Store that the responder failed. That it does not know one certificate is no failure."""
+        if found.why == "unknown":
+            return
+        since, failures = line.failing_since or now, line.failures + 1
+        due = now + REST if found.why == "unreachable" else None
+        await self._lists.failed(replace(line, due_at=due, failures=failures, failing_since=since, fault=found.why))
+
+
+def _for_good(known: KeptAnswer) -> bool:
+    return isinstance(known.status, Revoked) and known.status.reason != ON_HOLD
+
+
+def by_lists(source: ListSource, kept: Mapping[str, KeptList], revoked: Mapping[str, Revoked], now: datetime) -> Status:
+    """Return the status by what is kept of all the lists of a CA: revoked if one says so, good if all count."""
+    places = [location.place for location in source.locations]
+    for place in places:
+        if place in revoked:
+            return revoked[place]
+    ends: list[datetime] = []
+    for place in places:
+        one = kept.get(place)
+        if one is None or one.next_update is None:
+            return Unknown(one.fault if one is not None and one.fault else "never")
+        if one.next_update <= now:
+            return Unknown("late")
+        ends.append(one.next_update)
+    return Good(min(ends))

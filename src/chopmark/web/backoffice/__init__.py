@@ -1,0 +1,1 @@
+"""For the programs of relying firms."""

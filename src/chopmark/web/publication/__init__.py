@@ -1,0 +1,1 @@
+"""For relying parties, in front of the framework: OCSP, CRLs, CA certificates, time-stamps."""
