@@ -149,14 +149,14 @@ def _calls(services: Services) -> Mapping[str, Callable[[int], Awaitable[object]
         return Caller(CustomerId(people.number(i)), frozenset({FactorClass.PASSWORD}), "bench", LoginId("bench"))
 
     async def status(i: int) -> object:
-        held = await services.ra.customer_queries.holdings(caller(i))
+        held = await services.ra.customer_queries.certificates(caller(i))
         return await services.va.status.status(ISSUER, held[0].serial)
 
     return {
         "by person id": lambda i: services.identity.people.find(people.person_id(i)),
         "by customer number": lambda i: services.identity.people.find(people.number(i)),
         "overview": lambda i: services.ra.customer_queries.overview(caller(i)),
-        "certificates": lambda i: services.ra.customer_queries.holdings(caller(i)),
+        "certificates": lambda i: services.ra.customer_queries.certificates(caller(i)),
         "status": status,
     }
 

@@ -70,14 +70,14 @@ class Program:
         if operation is not Operation.REKEY:
             given = await world.services.ra.program.credential(errand.caller, errand.id)
             return cls(errand, given, request_of(errand.key))
-        old = world.held[customer].holding.der
+        old = world.held[customer].certificate.der
         return cls(errand, None, request_of(errand.key, old), PresentedCertificate(old))
 
     @staticmethod
     def renewing(held: Held) -> tuple[ClientKey, bytes]:
         """A new key and its request for the names of a certificate."""
         key = ClientKey.generate()
-        return key, request_of(key, held.holding.der)
+        return key, request_of(key, held.certificate.der)
 
     async def ask(self, csr: bytes | None = None) -> Progress:
         """Send the request, as often as it takes."""

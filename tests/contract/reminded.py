@@ -190,13 +190,13 @@ class Reminded:
             {"order": f"O-{each}", "customer": each, "profile": "investor"} for each in people
         ]
         ends: dict[str, Value] = {"not_after": ms(not_after), "empty": b""}
-        holdings = [{**one, **ends, "serial": f"S-{each}"} for one, each in zip(orders, people, strict=True)]
+        certificates = [{**one, **ends, "serial": f"S-{each}"} for one, each in zip(orders, people, strict=True)]
 
         def script() -> Script[None]:
             yield Batch(_CUSTOMER, [{"id": each, "empty": b""} for each in people])
             yield Batch(_CONTACT, contacts)
             yield Batch(_ORDER, orders)
-            yield Batch(_HOLDING, holdings)
+            yield Batch(_HOLDING, certificates)
 
         await self.world.engine.run(script)
         return people

@@ -64,13 +64,13 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
     await world.work()
     linter = Linter()
     for customer, told, ends in ((ANN, ": good", ": OK\n"), (BEN, ": revoked", "verification failed\n")):
-        holding = world.held[customer].holding
-        by_ocsp, by_list = await judged(world, holding, tmp_path)
+        certificate = world.held[customer].certificate
+        by_ocsp, by_list = await judged(world, certificate, tmp_path)
         assert told in by_ocsp
         assert by_list.endswith(ends)
         answer = (tmp_path / "answer.der").read_bytes()
         assert ocsp_lint.findings(answer) == []
-        for der in (holding.der, *holding.chain, services.ca.responder.key.certificate_der):
+        for der in (certificate.der, *certificate.chain, services.ca.responder.key.certificate_der):
             assert linter.findings_certificate(der) == ()
             assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]
     for name in ("crl.pem", "root-crl.pem"):

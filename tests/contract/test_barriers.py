@@ -290,7 +290,7 @@ async def renewal(world: World) -> Errand:
 
 async def test_a_certificate_put_on_hold_while_its_renewal_is_signed_gets_no_successor(world: World) -> None:
     errand = await renewal(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     stopped, turnstile = await at_barrier(errand)
     terms = await errand.terms()
 
@@ -302,9 +302,9 @@ async def test_a_certificate_put_on_hold_while_its_renewal_is_signed_gets_no_suc
     assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
     assert (await errand.stored()).state is OrderState.REFUSED
-    assert (await world.holding(errand)).state is CertificateState.REVOKED
-    assert (await world.ca_state((await world.holding(errand)).serial))[0] == "revoked"
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.certificate(errand)).state is CertificateState.REVOKED
+    assert (await world.ca_state((await world.certificate(errand)).serial))[0] == "revoked"
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
     assert await world.count("holdings", "state IN ('issued', 'active')") == 0
 
 
@@ -313,7 +313,7 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
 ) -> None:
     errand = await renewal(world)
     await errand.confirm()
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     proof = await errand.install_proof()
     stopped, turnstile = await at_barrier(errand)
 
@@ -325,7 +325,7 @@ async def test_a_certificate_put_on_hold_before_its_successor_is_proved_keeps_it
     assert turnstile.passed == [Event.RA_CERTIFICATE_ACTIVATED]
     assert refused.kind is Kind.CONFLICT
     assert await errand.state() is OrderState.ISSUED
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
     assert await world.count("holdings", "state = 'active'") == 0
 
 
@@ -354,9 +354,9 @@ async def test_a_certificate_that_is_revoked_between_reading_and_proving_never_b
     assert isinstance(made, Refusal)
     await world.work()
     assert (await errand.stored()).state is OrderState.CANCELLED
-    holding = await world.holding(errand)
-    assert holding.state is CertificateState.REVOKED
-    assert (await world.ca_state(holding.serial))[0] == "revoked"
+    certificate = await world.certificate(errand)
+    assert certificate.state is CertificateState.REVOKED
+    assert (await world.ca_state(certificate.serial))[0] == "revoked"
 
 
 async def coded_revocation(world: World) -> Errand:
@@ -373,7 +373,7 @@ async def test_no_certificate_is_revoked_by_a_look_at_the_clock_after_its_approv
     until, terms = world.clock.at + timedelta(minutes=10), await errand.terms()
 
     async def taken() -> datetime | None:
-        return (await world.holding_of(world.held[ANN].holding.serial)).ended_at
+        return (await world.stored_certificate(world.held[ANN].certificate.serial)).ended_at
 
     def take() -> Awaitable[object]:
         return stopped.services.ra.revocation.confirm(stopped.caller, stopped.id, terms)
@@ -454,7 +454,7 @@ async def test_a_login_that_uses_the_codes_channel_meanwhile_keeps_a_renewal_fro
 
 async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     other, turnstile = await stoppable(world)
 
     async def meanwhile() -> None:
@@ -464,13 +464,13 @@ async def test_a_hold_whose_certificate_is_revoked_meanwhile_holds_nothing(world
     refused = await refusal(other.services.ra.suspension.hold(serial, *PEOPLE))
     assert turnstile.passed == [None]
     assert refused.kind is Kind.CONFLICT
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
 
 
 async def test_a_release_whose_certificate_is_revoked_meanwhile_brings_nothing_back(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.services.ra.suspension.hold(serial, *PEOPLE)
     other, turnstile = await stoppable(world)
 
@@ -481,7 +481,7 @@ async def test_a_release_whose_certificate_is_revoked_meanwhile_brings_nothing_b
     assert (await refusal(other.services.ra.suspension.release(serial, *PEOPLE))).kind is Kind.CONFLICT
     assert turnstile.passed == [None]
     await world.work()
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
 
 

@@ -133,11 +133,11 @@ async def test_a_proof_of_the_key_voids_both_codes(world: World) -> None:
 
 async def test_both_contacts_are_told_with_the_first_code_and_the_old_one_is_held_with_it(world: World) -> None:
     errand = await begun(world, Reason.LOST)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await right(errand, MOBILE)
     told = await world.rows("SELECT channel FROM work WHERE facts LIKE '%replacing%' ORDER BY channel")
     assert [row["channel"] for row in told] == ["email", "mobile"]
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
     await right(errand, EMAIL)
     assert await world.count("work", "facts LIKE '%replacing%'") == 2
 

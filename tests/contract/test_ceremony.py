@@ -300,9 +300,9 @@ async def test_the_root_s_key_stays_on_another_machine(tmp_path: Path, elsewhere
     assert not (folder / "root.key.pem").exists()
     world = await start(with_shares(settings(tmp_path)), clock)
     await world.to_active(ANN)
-    holding = world.held[ANN].holding
-    (tmp_path / "leaf.pem").write_bytes(pem(holding.der))
-    (tmp_path / "issuing.pem").write_bytes(pem(holding.chain[0]))
+    certificate = world.held[ANN].certificate
+    (tmp_path / "leaf.pem").write_bytes(pem(certificate.der))
+    (tmp_path / "issuing.pem").write_bytes(pem(certificate.chain[0]))
     at = ("-attime", str(int(clock.at.timestamp())))
     chain = ("-CAfile", str(elsewhere / "root.pem"), "-untrusted", "issuing.pem")
     run(tmp_path, "openssl", "verify", "-x509_strict", *at, *chain, "leaf.pem")

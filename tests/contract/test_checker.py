@@ -47,7 +47,7 @@ async def history(world: World) -> Serial:
     await world.to_active(ANN, Operation.REKEY)
     await world.to_active(CEO)
     await world.work()
-    return world.held[ANN].holding.serial
+    return world.held[ANN].certificate.serial
 
 
 async def test_what_the_house_itself_stored_has_no_fault(world: World) -> None:
@@ -135,7 +135,7 @@ async def _another_spki(world: World, serial: Serial) -> None:
     await _edit(world, serial, "spki_sha256", "00" * 32)
 
 
-async def _no_holding(world: World, serial: Serial) -> None:
+async def _no_certificate(world: World, serial: Serial) -> None:
     await world.change("DELETE FROM holdings WHERE serial = :serial", serial=serial)
 
 
@@ -196,7 +196,7 @@ EDITS: dict[Callable[[World, Serial], Awaitable[None]], set[str]] = {
     _shifted: {"not_after"},
     _others_key: {"key_of_another"},
     _another_spki: {"spki", "key_of_another", "order_of_another_key", "holding_differs"},
-    _no_holding: {"holding_missing"},
+    _no_certificate: {"holding_missing"},
     _no_row: {"holding_without_certificate"},
     _in_limbo: {"limbo", "holding_of_nothing", "audit_differs"},
     _another_profile: {"profile_unknown"},
@@ -224,7 +224,7 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
     await history(world)
     assert await check.check_certificates(world.services.foundation.settings, 0) == 0
     assert capsys.readouterr().out == "4 certificates read, 0 linted, 0 faults.\n"
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await _shifted(world, serial)
     assert await check.check_certificates(world.services.foundation.settings, 0) == 1
     assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"
@@ -325,7 +325,7 @@ async def test_a_certificate_whose_profile_avoids_trading_hours_ends_after_them_
     done = await asyncio.to_thread(
         subprocess.run,
         [str(program("openssl")), "x509", "-inform", "DER", "-noout", "-enddate"],
-        input=world.held[ANN].holding.der,
+        input=world.held[ANN].certificate.der,
         capture_output=True,
         check=True,
     )

@@ -159,9 +159,9 @@ async def test_all_contacts_are_told_at_once_and_their_code_stops_it(world: Worl
 
 async def test_a_lost_certificate_is_on_hold_with_the_first_code(world: World) -> None:
     errand = await begun(world, Reason.LOST)
-    old = world.held[DAN].holding.serial
+    old = world.held[DAN].certificate.serial
     await right(errand)
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
 
 
 async def test_an_application_after_a_revocation_waits_as_well_and_a_first_one_does_not(world: World) -> None:

@@ -74,7 +74,7 @@ async def test_f16_without_room_nothing_is_signed_and_with_room_the_order_goes_o
     disk: Path, world: World, postgres_cluster: postgres.Cluster
 ) -> None:
     await world.to_active(BEN)
-    der = world.held[BEN].holding.der
+    der = world.held[BEN].certificate.der
     errand = await world.to_review(ANN)
     busy = await world.open("C6")
     await world.services.close()

@@ -36,7 +36,7 @@ async def superseded(world: World) -> list[Serial]:
     old = []
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
-        old.append(world.held[customer].holding.serial)
+        old.append(world.held[customer].certificate.serial)
         world.clock.later(minutes=2)
         await world.to_active(customer, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     return old

@@ -26,7 +26,7 @@ async def expiries(world: World, **how: Any) -> dict[str, Expiry]:
 
 async def reminded(world: World, customer: str, state: str = "sent", channel: str = "mobile", version: int = 1) -> None:
     """Write a reminder as the worker does."""
-    certificate = world.held[customer].holding.serial
+    certificate = world.held[customer].certificate.serial
     name, now = f"R-{customer}-{state}", int(world.clock.now().timestamp() * 1000)
     await world.change(
         "INSERT INTO reminders (id, customer, day, earliest, step, urgency, planned_at, due_at, until, state, channel,"
@@ -43,8 +43,8 @@ async def reminded(world: World, customer: str, state: str = "sent", channel: st
 async def dead(world: World, customer: str, channel: str, version: int) -> None:
     await world.change(
         "INSERT INTO unreachable_contacts (customer, channel, version, why, since)"
-        " VALUES (:customer, :channel, :version, 'destination', 0)",
-        customer=customer, channel=channel, version=version,
+        " VALUES (:customer, :channel, :version, 'destination', :now)",
+        customer=customer, channel=channel, version=version, now=int(world.clock.now().timestamp() * 1000),
     )  # fmt: skip
 
 
@@ -103,6 +103,9 @@ async def test_a_reminder_to_a_dead_contact_reached_nobody(world: World) -> None
     found = await expiries(world)
     assert (found[DAN].funnel, found[DAN].unreached) == (Funnel.QUIET, Unreached.NUMBER_DEAD)
     assert (found[EVE].funnel, found[EVE].unreached) == (Funnel.QUIET, Unreached.BOUNCED)
+    world.clock.at += timedelta(days=61)
+    assert (await expiries(world, since=90))[EVE].unreached is None, "it is tried again"
+    world.clock.at -= timedelta(days=61)
     await world.change("UPDATE contacts SET version = version + 1 WHERE customer = :customer", customer=DAN)
     assert (await expiries(world))[DAN].unreached is None, "another number is not the dead one"
     await world.change("UPDATE contacts SET disputed_at = 1 WHERE customer = :customer", customer=DAN)

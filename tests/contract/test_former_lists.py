@@ -274,6 +274,8 @@ async def test_two_workers_do_not_take_a_list_at_the_same_time(old: Old) -> None
     assert await old.lists.claim("old", place, "two", START) is None
     assert await old.lists.claim("old", place, "one", START) == 2
     assert await old.lists.claim("old", place, "two", START + LEASE) == 3
+    await old.lists.release("old", place, "two")
+    assert await old.lists.claim("old", place, "three", START + LEASE) == 4
 
 
 async def test_entries_of_a_list_that_a_dead_worker_left_half_stored_end_with_the_next_list(old: Old) -> None:

@@ -79,13 +79,13 @@ async def test_a_ca_is_asked_for_the_orders_key_account_and_customer(world: Worl
 
 async def test_a_renewal_names_the_certificate_that_it_renews_and_a_replacement_names_none(world: World) -> None:
     await world.to_active(ANN)
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     replacement, first = heard_by(await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE))
     await replacement.confirm()
     assert [issuance.replaces for issuance in first.asked] == [None]
     await replacement.prove()
     world.clock.later(days=340)
-    renewed = world.held[ANN].holding
+    renewed = world.held[ANN].certificate
     renewal, second = heard_by(await world.to_review(ANN, Operation.REKEY))
     await renewal.confirm()
     assert [issuance.replaces for issuance in second.asked] == [renewed.der]
@@ -142,13 +142,13 @@ async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revok
         (BEN, Reason.COMPROMISED, "key_compromise"),
     ):
         await world.to_active(customer)
-        old = world.held[customer].holding
+        old = world.held[customer].certificate
         errand = await world.to_issued(customer, Operation.REPLACE, reason=reason, home=KeyHome.BROWSER)
-        holding = await world.holding(errand)
-        assert holding.key_home is KeyHome.BROWSER
+        certificate = await world.certificate(errand)
+        assert certificate.key_home is KeyHome.BROWSER
         await world.work()
         assert await world.ca_state(old.serial) == ("revoked", told)
-        assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED
+        assert (await world.stored_certificate(certificate.serial)).state is CertificateState.ISSUED
 
 
 async def test_a_requests_names_are_those_that_the_ca_needs_and_no_others(world: World) -> None:

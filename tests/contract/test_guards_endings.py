@@ -15,7 +15,7 @@ async def test_of_two_approved_revocations_of_a_certificate_one_is_done_and_the_
     world: World,
 ) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     both = [await world.to_revoke(ANN, reason) for reason in (Reason.LOST, Reason.NO_LONGER_NEEDED)]
     for errand in both:
         await errand.send()
@@ -26,8 +26,8 @@ async def test_of_two_approved_revocations_of_a_certificate_one_is_done_and_the_
     assert (await second.stored()).state is OrderState.CODE_VERIFIED
     assert (await refusal(second.revoke())).kind is Kind.CONFLICT
     assert (await second.stored()).state is OrderState.CODE_VERIFIED
-    holding = await world.holding_of(serial)
-    assert (holding.state, holding.reason) == (CertificateState.REVOKED, "lost")
+    certificate = await world.stored_certificate(serial)
+    assert (certificate.state, certificate.reason) == (CertificateState.REVOKED, "lost")
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     assert len(await world.records(Event.RA_ORDER_DONE)) == 1
     assert await world.rows("SELECT used FROM counters WHERE name LIKE 'revoke:%'") == [{"used": 1}, {"used": 1}]
@@ -36,7 +36,7 @@ async def test_of_two_approved_revocations_of_a_certificate_one_is_done_and_the_
 async def test_the_first_reason_for_which_a_key_was_blocked_stands(world: World) -> None:
     for customer in (ANN, BEN):
         await world.to_active(customer)
-    key = world.held[ANN].holding.spki_sha256
+    key = world.held[ANN].certificate.spki_sha256
     await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
     await world.revoked(ANN, Reason.LOST)
     await world.revoked(BEN, Reason.LOST)
@@ -46,7 +46,7 @@ async def test_the_first_reason_for_which_a_key_was_blocked_stands(world: World)
 
 async def test_the_first_reason_for_which_a_key_was_blocked_outlives_its_replacement_too(world: World) -> None:
     await world.to_active(ANN)
-    key = world.held[ANN].holding.spki_sha256
+    key = world.held[ANN].certificate.spki_sha256
     errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.LOST)
     await world.change("UPDATE keys SET blocked = 'compromised' WHERE spki_sha256 = :key", key=key)
     assert (await errand.confirm()).state is OrderState.ISSUED
@@ -65,12 +65,12 @@ async def test_the_first_reason_for_which_a_key_was_blocked_outlives_its_replace
 async def test_the_world_is_told_of_each_reason_what_it_means(world: World, reason: Reason, at_ca: str) -> None:
     await world.to_active(ANN)
     await world.revoked(ANN, reason)
-    assert await world.ca_state(world.held[ANN].holding.serial) == ("revoked", at_ca)
+    assert await world.ca_state(world.held[ANN].certificate.serial) == ("revoked", at_ca)
 
 
 async def test_the_end_of_a_hold_before_the_certificate_was_proved_reaches_its_ca_too(world: World) -> None:
     errand = await world.to_issued(ANN)
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     await world.change("UPDATE holdings SET state = 'held', ended_at = issued_at, reason = 'stopped_by_contact'")
     await world.services.ca.issuer.hold(serial)
     released = await world.services.ra.suspension.release(serial, "alice", "bob")
@@ -97,9 +97,9 @@ async def test_what_its_holder_stops_while_the_ca_signs_comes_on_hold(
     await outcome(other.services.ra.rekey.confirm(other.caller, other.id, terms))
     assert turnstile.passed == [Event.RA_ORDER_ISSUED]
     await world.work()
-    holding = await world.holding(errand)
-    assert holding.state is CertificateState.HELD
-    assert (await world.ca_state(holding.serial))[0] == "held"
+    certificate = await world.certificate(errand)
+    assert certificate.state is CertificateState.HELD
+    assert (await world.ca_state(certificate.serial))[0] == "held"
     assert (await errand.stored()).ended == "stopped_by_contact"
 
 
@@ -119,5 +119,5 @@ async def test_a_key_that_is_blocked_while_the_ca_signs_is_not_free_because_anot
     await world.work()
     stored = await errand.stored()
     assert (stored.state, stored.ended) == (OrderState.REFUSED, "key_blocked")
-    holding = await world.holding(errand)
-    assert (await world.ca_state(holding.serial))[0] == "revoked"
+    certificate = await world.certificate(errand)
+    assert (await world.ca_state(certificate.serial))[0] == "revoked"

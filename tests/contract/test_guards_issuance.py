@@ -155,7 +155,7 @@ class Swapping:
 
 async def test_a_certificate_of_another_key_than_the_orders_is_taken_from_no_ca(world: World) -> None:
     ben = await world.to_issued(BEN)
-    theirs = await world.holding(ben)
+    theirs = await world.certificate(ben)
     wrong = Certified(theirs.serial, theirs.der, theirs.chain, theirs.spki_sha256, theirs.not_before, theirs.not_after)
     errand = await world.to_review(ANN)
     other = replace(errand, world=world.with_issuer(Swapping(world.services.ca.issuer, wrong)))
@@ -170,7 +170,7 @@ async def test_a_certificate_of_another_key_than_the_orders_is_taken_from_no_ca(
 async def test_a_release_that_met_a_revocation_on_its_way_brings_nothing_back(world: World) -> None:
     """The CA looks before it writes; what counts is the guard of the writing."""
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.services.ca.issuer.hold(serial)
     stopped, turnstile = await at_barrier(await world.open(BEN))
 
@@ -185,7 +185,7 @@ async def test_a_release_that_met_a_revocation_on_its_way_brings_nothing_back(wo
 
 async def test_a_revocation_that_met_another_on_its_way_leaves_the_first_ones_reason(world: World) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     stopped, turnstile = await at_barrier(await world.open(BEN))
 
     async def meanwhile() -> None:

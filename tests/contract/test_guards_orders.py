@@ -19,7 +19,7 @@ world = world_fixture()
 async def replacement(world: World, reason: Reason) -> tuple[Serial, Errand]:
     """A certificate that is there, and its replacement with a code on its way."""
     await world.to_active()
-    return world.held[ANN].holding.serial, await world.to_sent(ANN, Operation.REPLACE, reason=reason)
+    return world.held[ANN].certificate.serial, await world.to_sent(ANN, Operation.REPLACE, reason=reason)
 
 
 @pytest.mark.parametrize("reason", [Reason.LOST, Reason.COMPROMISED])
@@ -28,9 +28,9 @@ async def test_what_is_lost_or_compromised_is_held_here_and_at_the_ca_with_the_r
 ) -> None:
     old, errand = await replacement(world, reason)
     await refusal(errand.answer(await errand.wrong_code()))
-    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old)).state is CertificateState.ACTIVE
     await errand.answer(await errand.code())
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
     await world.work()
     assert await world.ca_state(old) == ("held", "certificate_hold")
 
@@ -40,7 +40,7 @@ async def test_what_is_only_replaced_is_held_nowhere(world: World, reason: Reaso
     old, errand = await replacement(world, reason)
     await errand.answer(await errand.code())
     await world.work()
-    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old)).state is CertificateState.ACTIVE
     assert await world.ca_state(old) == ("issued", None)
 
 
@@ -50,7 +50,7 @@ async def test_the_code_of_a_revocation_holds_nothing_before_it_is_confirmed(wor
     await errand.send()
     await errand.answer(await errand.code())
     await world.work()
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
 
 
 async def test_a_code_for_what_is_lost_does_not_make_a_hold_out_of_a_revocation(world: World) -> None:
@@ -60,7 +60,7 @@ async def test_a_code_for_what_is_lost_does_not_make_a_hold_out_of_a_revocation(
     world.clock.later(seconds=1)
     await outcome(errand.answer(await errand.code()))
     await world.work()
-    assert (await world.holding_of(old)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(old)).state is CertificateState.REVOKED
     assert await world.ca_state(old) == ("revoked", "cessation_of_operation")
 
 
@@ -121,19 +121,19 @@ async def test_another_customers_lost_certificate_holds_nobody_elses(world: Worl
     _, errand = await replacement(world, Reason.LOST)
     await errand.answer(await errand.code())
     await world.work()
-    assert (await world.holding_of(world.held[BEN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[BEN].certificate.serial)).state is CertificateState.ACTIVE
 
 
 @pytest.mark.parametrize("state", ["revoked", "superseded", "held"])
 async def test_a_certificate_that_was_ended_before_its_proof_never_becomes_active(world: World, state: str) -> None:
     """Whatever has ended it: its order still waits for the proof."""
     errand = await world.to_issued()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     evidence = await errand.install_proof()
     await world.change("UPDATE holdings SET state = :state WHERE serial = :serial", state=state, serial=serial)
     made = await outcome(world.services.ra.rekey.prove(errand.caller, errand.id, evidence))
     assert isinstance(made, Refusal)
-    assert (await world.holding_of(serial)).state is CertificateState(state)
+    assert (await world.stored_certificate(serial)).state is CertificateState(state)
     assert await errand.state() is OrderState.ISSUED
 
 
@@ -157,10 +157,10 @@ async def test_a_renewal_whose_signed_statement_names_another_certificate_is_ref
     await world.to_active(ANN)
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
-    mine, other = world.held[ANN], world.held[BEN].holding.der
-    for named, right in ((other, False), (mine.holding.der, True)):
+    mine, other = world.held[ANN], world.held[BEN].certificate.der
+    for named, right in ((other, False), (mine.certificate.der, True)):
         statement = stating(errand, await errand.nonce(), named, "rekey", errand.key.spki_sha256)
-        signed = proof.build(statement, mine.key.private_key, mine.holding.der)
+        signed = proof.build(statement, mine.key.private_key, mine.certificate.der)
         made = await outcome(world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), signed))
         assert isinstance(made, Refusal) is not right
         if isinstance(made, Refusal):
@@ -170,10 +170,10 @@ async def test_a_renewal_whose_signed_statement_names_another_certificate_is_ref
 async def test_an_installation_whose_signed_statement_names_another_certificate_is_refused(world: World) -> None:
     await world.to_active(BEN)
     errand = await world.to_issued(ANN)
-    holding, other = await world.holding(errand), world.held[BEN].holding.der
-    spki = bytes.fromhex(holding.spki_sha256)
+    certificate, other = await world.certificate(errand), world.held[BEN].certificate.der
+    spki = bytes.fromhex(certificate.spki_sha256)
     statement = stating(errand, await errand.nonce(), other, "install", spki)
-    signed = proof.build(statement, errand.key.private_key, holding.der)
+    signed = proof.build(statement, errand.key.private_key, certificate.der)
     refused = await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, signed))
     assert (refused.kind, refused.code) == (Kind.BAD_PROOF, "certificate")
     assert await errand.state() is OrderState.ISSUED
@@ -195,7 +195,7 @@ async def test_a_revocation_is_confirmed_by_its_own_terms_only(world: World) -> 
     for wrong in ("", other, terms.upper(), terms[:-1]):
         refused = await refusal(world.services.ra.revocation.confirm(errand.caller, errand.id, wrong))
         assert (refused.kind, refused.field) == (Kind.CONFLICT, "consent")
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
     assert (await world.services.ra.revocation.confirm(errand.caller, errand.id, terms)).state is OrderState.DONE
 
 
@@ -204,8 +204,8 @@ async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> N
     await world.to_active(ANN)
     world.clock.later(days=340)
     errand = await world.to_review(ANN, Operation.REKEY)
-    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[BEN].holding.serial)
-    await world.services.ra.revocation.end_renewals(CustomerId(BEN), world.held[ANN].holding.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[BEN].certificate.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(BEN), world.held[ANN].certificate.serial)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
 
@@ -213,7 +213,7 @@ async def test_the_end_of_another_certificate_ends_no_renewal(world: World) -> N
 async def test_the_end_of_a_certificate_ends_no_replacement_of_it(world: World) -> None:
     await world.to_active()
     errand = await world.to_review(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
-    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[ANN].holding.serial)
+    await world.services.ra.revocation.end_renewals(CustomerId(ANN), world.held[ANN].certificate.serial)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
 
 

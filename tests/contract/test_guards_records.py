@@ -50,7 +50,7 @@ ISSUED = [
 
 async def test_the_records_of_an_enrolment_and_of_its_renewal_say_who_which_key_and_by_what(world: World) -> None:
     errand = await world.to_active(ANN)
-    first = world.held[ANN].holding
+    first = world.held[ANN].certificate
     told = await records(errand)
     assert [event for event, _ in told] == [*STEPS, Event.RA_BIRTH_DATE_RIGHT, *ISSUED]
     challenge = (await errand.challenge()).id
@@ -90,7 +90,7 @@ async def test_the_records_of_an_enrolment_and_of_its_renewal_say_who_which_key_
 
     world.clock.later(days=340)
     renewal = await world.to_active(ANN, Operation.REKEY)
-    second = world.held[ANN].holding
+    second = world.held[ANN].certificate
     told = await records(renewal)
     among(the(told, Event.RA_ORDER_OPENED), **whose, operation="rekey", old_serial=first.serial)
     among(

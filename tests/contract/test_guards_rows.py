@@ -216,7 +216,7 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
     rows, orders, now = Rows(world, errand), world.services.ra.context.orders, world.clock.now()
     stored, since = await errand.stored(), now - timedelta(minutes=10)
     acting = world.services.ra.context.acting(errand.caller, stored)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
 
     async def revoke() -> bool:
         return await by_leaf(
@@ -241,7 +241,7 @@ async def test_a_revocation_is_done_as_it_was_read_and_approved_and_not_otherwis
         await world.change("UPDATE holdings SET state = :state", state=state)
         await world.change("UPDATE orders SET state = 'coded' WHERE id = :id", id=errand.id)
         assert await revoke(), state
-        assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+        assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
 
 
 async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_as_they_are(world: World) -> None:
@@ -265,4 +265,4 @@ async def test_a_certificate_is_proved_by_the_nonce_and_the_serial_of_its_order_
         {"nonce": None},
         {"serial": "0A"},
     )
-    assert (await world.holding(errand)).state is CertificateState.ACTIVE
+    assert (await world.certificate(errand)).state is CertificateState.ACTIVE

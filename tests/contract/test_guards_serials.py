@@ -24,7 +24,7 @@ async def test_each_change_begins_in_its_own_states_and_touches_one_serial(world
     for customer in (ANN, BEN):
         await world.to_active(customer)
     ledger, now = CertificateRepository(world.services.foundation.engine), world.clock.now()
-    ann, ben = (world.held[customer].holding for customer in (ANN, BEN))
+    ann, ben = (world.held[customer].certificate for customer in (ANN, BEN))
     changes: dict[str, Callable[[AuditRecord], Awaitable[bool]]] = {
         "record": lambda record: ledger.record(ann.serial, b"signed", now, record),
         "orphan": lambda record: ledger.orphan(ann.serial, now, record),

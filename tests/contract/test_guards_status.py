@@ -37,7 +37,7 @@ async def two_cas(world: World) -> tuple[Serial, Serial]:
         its=b"its responder",
         key=b"its key",
     )
-    ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
+    ann, ben = (world.held[customer].certificate.serial for customer in (ANN, BEN))
     await world.change("UPDATE certificates SET issuer = 'second' WHERE serial = :ben", ben=ben)
     return ann, ben
 
@@ -148,7 +148,7 @@ async def test_answers_are_due_of_certificates_that_live_and_of_no_others(world:
     for customer in (ANN, BEN):
         await world.to_active(customer)
     status, now = world.services.va.status, world.clock.now()
-    ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
+    ann, ben = (world.held[customer].certificate.serial for customer in (ANN, BEN))
     await world.change("UPDATE certificates SET state = 'reserved', answer_due = 0 WHERE serial = :ann", ann=ann)
     assert [one.serial for one in await status.due(ONE, now, 1)] == [ben]
     assert await status.oldest_due(ONE) == now
@@ -170,7 +170,7 @@ async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(wor
     for customer in (ANN, BEN, DAN):
         await world.to_active(customer)
     status, issuer = world.services.va.status, world.services.ca.issuer
-    ann, ben = (world.held[customer].holding.serial for customer in (ANN, BEN))
+    ann, ben = (world.held[customer].certificate.serial for customer in (ANN, BEN))
     await issuer.revoke(ben, "superseded")
     assert await world.once("presign") == 3
     end = partial(issuer.revoke, reason="superseded")
@@ -218,7 +218,7 @@ async def test_who_answers_is_read_once_a_minute_and_not_for_each_answer(world: 
     await world.to_active(ANN)
     reading, key = Reading(world), world.services.ca.responder.key
     responder = Responder(key, cast(StatusRecords, reading), world.clock)
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     seen = []
     for seconds in (0, 1, 58, 1, 59, 1, -3600):
         world.clock.later(seconds=seconds)

@@ -85,11 +85,11 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     errand = await to_review(world)
     await errand.confirm()
     await errand.prove()
-    holding = await world.holding(errand)
+    certificate = await world.certificate(errand)
     root, issuing, record = tmp_path / "root.pem", tmp_path / "i.pem", tmp_path / "leaf.pem"
-    record.write_bytes(pem(holding.der))
-    issuing.write_bytes(pem(holding.chain[0]))
-    root.write_bytes(pem(holding.chain[1]))
+    record.write_bytes(pem(certificate.der))
+    issuing.write_bytes(pem(certificate.chain[0]))
+    root.write_bytes(pem(certificate.chain[1]))
     at = int(world.clock.now().timestamp())
     told = openssl("verify", "-x509_strict", "-attime", at, "-CAfile", root, "-untrusted", issuing, record)
     assert told.returncode == 0, told.stderr
@@ -97,20 +97,20 @@ async def test_a_ca_in_an_hsm_issues_what_openssl_verifies_and_keeps_no_key_in_t
     assert bytes(row["key_pem"]) == PREFIX + b"chopmark-investor"
     assert bytes(row["responder_key_pem"]) == PREFIX + b"chopmark-investor-ocsp"
     assert isinstance(world.services.ca.authority.signer, Pkcs11Signer)
-    assert b": good" in (await ocsp_status(world, holding.serial, tmp_path))[1]
+    assert b": good" in (await ocsp_status(world, certificate.serial, tmp_path))[1]
 
 
 async def test_the_successor_of_a_revoked_responder_has_a_key_of_its_own_in_the_hsm(world, tmp_path):
     errand = await to_review(world)
     await errand.confirm()
-    holding = await world.holding(errand)
+    certificate = await world.certificate(errand)
     for number, label in enumerate(("chopmark-investor-ocsp-2", "chopmark-investor-ocsp-3"), 1):
         (old,) = [one for one in await services_of(world.services) if one.kind is ServiceKind.RESPONDER]
         assert await service_revocation_of(world.services).withdraw(old, "key_compromise", "alice", "bob") is not None
         (row,) = await world.rows("SELECT responder_key_pem FROM issuers")
         assert bytes(row["responder_key_pem"]) == PREFIX + label.encode()
         world.clock.later(minutes=1)
-        assert b": good" in (await ocsp_status(world, holding.serial, tmp_path))[1]
+        assert b": good" in (await ocsp_status(world, certificate.serial, tmp_path))[1]
         assert await world.count("service_revocations") == number
 
 
@@ -137,7 +137,7 @@ async def test_revoking_works_while_the_token_is_away_and_status_is_never_wrong(
     errand = await to_review(world)
     await errand.confirm()
     await errand.prove()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     await world.work()
     device.take_out()
     await world.services.ca.issuer.revoke(serial, "superseded")

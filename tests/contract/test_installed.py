@@ -17,7 +17,7 @@ KEPT = TW_BROKER.kept_when_said
 
 async def renewal(world: World) -> tuple[Serial, Errand]:
     """Return the serial of the old certificate, and the renewal that is issued and not proved."""
-    old = (await world.holding(await world.to_active(ANN))).serial
+    old = (await world.certificate(await world.to_active(ANN))).serial
     world.clock.later(days=340)
     return old, await world.to_issued(ANN, Operation.REKEY)
 
@@ -36,7 +36,7 @@ async def test_what_is_only_said_keeps_the_old_certificate_for_the_policys_days_
     snapshot = await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
     assert (snapshot.order.state, snapshot.order.installed) == (OrderState.ACTIVE, Installed.SAID)
     assert (await errand.order()).installed is Installed.SAID
-    assert (await world.holding(errand)).state is CertificateState.ACTIVE
+    assert (await world.certificate(errand)).state is CertificateState.ACTIVE
     await world.work()
     assert await world.ca_state(old) == ISSUED
     world.clock.later(seconds=(KEPT - timedelta(seconds=1)).total_seconds())
@@ -52,7 +52,7 @@ async def test_nothing_of_the_old_certificate_changes_before_the_proof(world: Wo
     old, errand = await renewal(world)
     await world.work()
     assert await world.ca_state(old) == ISSUED
-    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old)).state is CertificateState.ACTIVE
     assert await errand.state() is OrderState.ISSUED
 
 
@@ -73,7 +73,7 @@ async def test_what_was_only_said_and_is_opened_later_ends_the_old_certificate_a
     world.clock.later(days=6)
     await world.work()  # the row that waited finds it revoked
     assert await world.ca_state(old) == REVOKED
-    assert await world.ca_state((await world.holding(errand)).serial) == ISSUED
+    assert await world.ca_state((await world.certificate(errand)).serial) == ISSUED
     assert (await world.audit()).findings == ()
 
 
@@ -104,7 +104,7 @@ async def test_a_signature_over_something_else_brings_nothing_forward(world: Wor
 async def test_a_new_certificate_that_was_revoked_meanwhile_takes_no_old_one_with_it(world: World) -> None:
     old, errand = await renewal(world)
     await world.services.ra.rekey.prove(errand.caller, errand.id, await errand.install_proof(), Installed.SAID)
-    world.held[ANN] = Held(errand.key, await world.holding(errand))
+    world.held[ANN] = Held(errand.key, await world.certificate(errand))
     await world.revoked(ANN)
     proof = await errand.install_proof()
     refused = await refusal(world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.OPENED))

@@ -137,7 +137,7 @@ async def test_i4_a_certificate_recorded_but_not_handed_over_is_handed_over_late
 async def test_i3_serials_are_distinct_and_begin_with_their_nodes_number(world: World) -> None:
     other = await world.node(77)
     first, second = await world.to_issued(ANN), await other.to_issued(BEN)
-    serials = [int((await world.holding(errand)).serial, 16) for errand in (first, second)]
+    serials = [int((await world.certificate(errand)).serial, 16) for errand in (first, second)]
     assert len(set(serials)) == 2
     assert [serial >> 136 for serial in serials] == [1, 77]
 
@@ -148,7 +148,7 @@ async def test_i27_a_serial_never_reserved_is_unknown(world: World) -> None:
 
 async def test_i25_good_begins_with_issued_and_ends_with_revoked(world: World) -> None:
     errand = await world.to_issued()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     assert await said(world, serial) == "good"
     await errand.prove()
     assert await said(world, serial) == "good"
@@ -195,7 +195,7 @@ async def test_i26_openssl_finds_the_certificate_good_and_after_its_revocation_r
 ) -> None:
     openssl = str(program("openssl"))
     await world.to_active()
-    holding = world.held[ANN].holding
+    certificate = world.held[ANN].certificate
     (root_crl,) = await world.rows("SELECT der FROM crls WHERE issuer = 'root'")
     at = str(int(world.clock.at.timestamp()) + 1)
 
@@ -203,7 +203,7 @@ async def test_i26_openssl_finds_the_certificate_good_and_after_its_revocation_r
         command = [openssl, "crl", "-inform", "DER", "-in", name, "-out", f"{name}.pem"]
         subprocess.run(command, cwd=tmp_path, check=True)
 
-    names = {"leaf": holding.der, "ca": holding.chain[0], "root": holding.chain[-1]}
+    names = {"leaf": certificate.der, "ca": certificate.chain[0], "root": certificate.chain[-1]}
     for name, der in names.items():
         (tmp_path / f"{name}.pem").write_bytes(pem(der))
     (tmp_path / "root.crl").write_bytes(bytes(root_crl["der"]))
@@ -267,7 +267,7 @@ async def test_i26_a_list_is_published_at_once_after_an_ending_and_otherwise_eve
     assert numbers == sorted(set(numbers))  # RFC 5280 s.5.2.3: they only rise
     _, der = await crl_der(world)
     listed = x509.load_der_x509_crl(der)
-    serial = int(world.held[ANN].holding.serial, 16)
+    serial = int(world.held[ANN].certificate.serial, 16)
     entry = listed.get_revoked_certificate_by_serial_number(serial)
     assert entry is not None
 

@@ -292,6 +292,6 @@ async def test_a_revocation_has_a_code_of_its_own(world: World) -> None:
     await errand.send()
     challenge = await errand.challenge()
     assert challenge.operation.value == "revoke"
-    assert challenge.spki == world.held[ANN].holding.spki_sha256
+    assert challenge.spki == world.held[ANN].certificate.spki_sha256
     await errand.answer(await errand.code())
     assert (await errand.revoke()).state is OrderState.DONE

@@ -174,7 +174,7 @@ async def test_a_certificate_becomes_active_only_by_its_own_keys_signature(world
         proof = await errand.install_proof(**{"nonce": nonce, **facts})
         refused = await refusal(prove(errand.caller, errand.id, proof))
         assert (refused.kind, refused.code) == (Kind.BAD_PROOF, code)
-    assert (await world.holding(errand)).state is CertificateState.ISSUED
+    assert (await world.certificate(errand)).state is CertificateState.ISSUED
     assert await world.records(Event.RA_CERTIFICATE_ACTIVATED) == []
     assert (await errand.prove()).state is OrderState.ACTIVE
 

@@ -81,7 +81,7 @@ async def test_a_revocations_approval_lapses_to_open(world: World) -> None:
     world.clock.later(minutes=10)
     assert await errand.state() is OrderState.OPEN
     assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
 
 
 async def test_an_order_ends_after_24_hours_and_a_new_one_may_be_opened(world: World) -> None:
@@ -109,29 +109,29 @@ async def test_overdue_orders_are_ended_by_the_worker(world: World) -> None:
 
 async def test_i8_an_unproven_certificate_is_revoked_after_72_hours_and_the_old_one_untouched(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     world.clock.later(days=340)
     errand = await world.to_issued(ANN, Operation.REKEY)
-    new = await world.holding(errand)
+    new = await world.certificate(errand)
     world.clock.later(hours=72)
     assert await world.once("overdue") == 0
     world.clock.later(milliseconds=1)
     assert await world.once("overdue") == 1
     await world.work()
     assert await errand.state() is OrderState.EXPIRED
-    assert (await world.holding_of(new.serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(new.serial)).state is CertificateState.REVOKED
     assert await world.ca_state(new.serial) == ("revoked", "cessation_of_operation")
-    assert (await world.holding_of(old.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.ACTIVE
     assert await world.ca_state(old.serial) == ("issued", None)
     await world.to_active(ANN, Operation.REKEY)  # and the way is free for another
 
 
 async def test_a_cancelled_order_leaves_no_certificate_that_counts(world: World) -> None:
     errand = await world.to_issued()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     cancelled = await world.services.ra.enrolment.cancel(errand.caller, errand.id)
     assert cancelled.state is OrderState.CANCELLED
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     await world.work()
     assert (await world.ca_state(serial))[0] == "revoked"
 
@@ -147,7 +147,7 @@ async def test_an_order_that_got_its_certificate_while_it_was_being_cancelled_ke
 
     assert not await services.foundation.audit_log.write(order_stream(errand.id), cancelled_blind)
     assert await errand.state() is OrderState.ISSUED
-    assert (await world.holding(errand)).state is CertificateState.ISSUED
+    assert (await world.certificate(errand)).state is CertificateState.ISSUED
 
 
 async def test_a_cancelled_order_does_nothing_any_more(world: World) -> None:

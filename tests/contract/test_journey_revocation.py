@@ -33,10 +33,10 @@ class DeadCa:
 
 async def test_a_revocation_is_in_force_when_it_is_answered(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     errand = await world.revoked()
     assert await errand.state() is OrderState.DONE
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
     (notice,) = [row for row in await world.notices() if '"revoked"' in row["facts"]]
     assert notice["channel"] == "email"
@@ -44,7 +44,7 @@ async def test_a_revocation_is_in_force_when_it_is_answered(world: World) -> Non
 
 async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tells_the_ca_later(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     errand = await world.to_revoke()
     await errand.send()
     await errand.answer(await errand.code())
@@ -52,7 +52,7 @@ async def test_i25_with_its_ca_down_the_holding_ends_at_once_and_the_worker_tell
     dead.name = world.services.ca.issuer.name  # the terms name the CA
     doing = world.with_issuer(dead).services.ra.revocation.confirm(errand.caller, errand.id, await errand.terms())
     assert (await refusal(doing)).kind is Kind.UNAVAILABLE
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("issued", None)
     await world.once("revoke")
     assert await world.ca_state(serial) == ("revoked", "cessation_of_operation")
@@ -76,7 +76,7 @@ async def test_with_its_ca_down_a_renewal_that_builds_on_a_revoked_certificate_e
 
 async def test_a_revocation_needs_a_code_a_reason_and_ones_own_certificate(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     refused = await refusal(world.open(BEN, Operation.REVOKE, Reason.LOST, serial=serial))
     assert (refused.kind, refused.field) == (Kind.NOT_FOUND, "serial")
     refused = await refusal(world.open(ANN, Operation.REVOKE, Reason.LOST, serial=Serial("1234")))
@@ -117,4 +117,4 @@ async def test_an_order_for_a_certificate_revokes_nothing(world: World) -> None:
     assert (await refusal(errand.revoke())).kind is Kind.STEP_REQUIRED
     first = await world.to_review(BEN)
     assert (await refusal(first.revoke())).kind is Kind.STEP_REQUIRED
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE

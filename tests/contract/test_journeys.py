@@ -25,9 +25,9 @@ async def test_an_application_ends_with_one_active_certificate(world: World, cus
     await errand.birth_date()
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
     assert (await errand.confirm()).state is OrderState.ISSUED
-    assert (await world.holding(errand)).state is CertificateState.ISSUED
+    assert (await world.certificate(errand)).state is CertificateState.ISSUED
     assert (await errand.prove()).state is OrderState.ACTIVE
-    assert [h.state for h in await world.services.ra.customer_queries.holdings(errand.caller)] == [
+    assert [h.state for h in await world.services.ra.customer_queries.certificates(errand.caller)] == [
         CertificateState.ACTIVE
     ]
 
@@ -50,7 +50,7 @@ async def test_the_audit_of_all_journeys_has_no_finding(world: World) -> None:
 @pytest.mark.parametrize("channel", [Channel.MOBILE, Channel.EMAIL])
 async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, channel: Channel) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     world.clock.later(days=340)
     errand = await world.to_key(ANN, Operation.REKEY)
     await errand.send(channel)
@@ -63,8 +63,8 @@ async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, 
     assert present is not None
     assert present.serial == old.serial
     await errand.prove()
-    held = {h.serial: h for h in await world.services.ra.customer_queries.holdings(errand.caller)}
-    new = world.held[ANN].holding
+    held = {h.serial: h for h in await world.services.ra.customer_queries.certificates(errand.caller)}
+    new = world.held[ANN].certificate
     assert held[old.serial].state is CertificateState.SUPERSEDED
     assert held[old.serial].superseded_by == new.serial
     assert held[new.serial].state is CertificateState.ACTIVE
@@ -76,29 +76,29 @@ async def test_a_renewal_by_either_channel_makes_before_it_breaks(world: World, 
 
 async def test_a_lost_certificate_is_held_as_soon_as_the_code_was_right_and_not_before(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     errand = await world.to_sent(ANN, Operation.REPLACE, reason=Reason.LOST)
-    assert (await world.holding_of(old.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.ACTIVE
     await errand.answer(await errand.code())
-    assert (await world.holding_of(old.serial)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.HELD
 
 
 async def test_a_lost_certificate_is_held_with_the_new_one_and_then_revoked(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     errand = await world.to_issued(ANN, Operation.REPLACE, reason=Reason.LOST)
-    assert (await world.holding_of(old.serial)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.HELD
     await world.work()
     assert (await world.ca_state(old.serial))[0] == "revoked"
     await errand.prove()
-    assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.SUPERSEDED
     await world.work()
     assert (await world.ca_state(old.serial))[0] == "revoked"
 
 
 async def test_a_compromised_certificate_is_revoked_for_key_compromise(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     await world.to_active(ANN, Operation.REPLACE, reason=Reason.COMPROMISED)
     await world.work()
     assert await world.ca_state(old.serial) == ("revoked", "key_compromise")
@@ -107,10 +107,10 @@ async def test_a_compromised_certificate_is_revoked_for_key_compromise(world: Wo
 @pytest.mark.parametrize("reason", [Reason.NEW_DEVICE, Reason.REPLACE])
 async def test_a_certificate_for_a_new_device_leaves_the_old_one_until_the_proof(world: World, reason: Reason) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     errand = await world.to_issued(ANN, Operation.REPLACE, reason=reason)
     await world.work()
-    assert (await world.holding_of(old.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.ACTIVE
     assert await world.ca_state(old.serial) == ("issued", None)
     await errand.prove()
     await world.work()
@@ -134,9 +134,9 @@ async def test_a_company_is_asked_for_no_birth_date(world: World) -> None:
 
 async def test_a_certificate_ends_a_year_later_on_the_same_day(world: World) -> None:
     await world.to_active()
-    holding = world.held[ANN].holding
-    assert holding.not_before == datetime(2026, 3, 31, 3, 55, tzinfo=UTC)
-    assert holding.not_after.astimezone(UTC).date() == datetime(2027, 3, 31, tzinfo=UTC).date()
+    certificate = world.held[ANN].certificate
+    assert certificate.not_before == datetime(2026, 3, 31, 3, 55, tzinfo=UTC)
+    assert certificate.not_after.astimezone(UTC).date() == datetime(2027, 3, 31, tzinfo=UTC).date()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_the_renewal_window_opens_with_its_first_day_in_taipei(
 
 async def test_expired_one_second_ago_is_an_application_and_no_renewal(world: World) -> None:
     await world.to_active()
-    end = world.held[ANN].holding.not_after
+    end = world.held[ANN].certificate.not_after
     world.clock.at = end
     caller = world.caller()
     assert (await world.services.ra.customer_queries.overview(caller)).advice.operation is Operation.REKEY
@@ -175,7 +175,7 @@ async def test_expired_one_second_ago_is_an_application_and_no_renewal(world: Wo
 
 async def test_a_certificate_that_expires_during_its_renewal_stops_it_at_the_key(world: World) -> None:
     await world.to_active()
-    world.clock.at = world.held[ANN].holding.not_after
+    world.clock.at = world.held[ANN].certificate.not_after
     errand = await world.open(ANN, Operation.REKEY)
     world.clock.later(seconds=1)
     assert (await refusal(errand.bind())).kind is Kind.FORBIDDEN
@@ -183,7 +183,7 @@ async def test_a_certificate_that_expires_during_its_renewal_stops_it_at_the_key
 
 async def test_a_certificate_that_expires_during_its_renewal_stops_it_at_the_confirmation(world: World) -> None:
     await world.to_active()
-    world.clock.at = world.held[ANN].holding.not_after
+    world.clock.at = world.held[ANN].certificate.not_after
     errand = await world.to_review(ANN, Operation.REKEY)
     world.clock.later(seconds=1)
     assert (await refusal(errand.confirm())).kind is Kind.FORBIDDEN

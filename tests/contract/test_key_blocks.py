@@ -35,10 +35,10 @@ async def test_f40_a_reported_key_is_blocked_and_every_certificate_with_it_is_re
     await world.to_active()
     held = world.held[ANN]
     done = await world.services.ra.key_blocks.block(digest(held.key), REASON, *PEOPLE)
-    assert [holding.serial for holding in done.revoked] == [held.holding.serial]
-    assert (await world.holding_of(held.holding.serial)).state is CertificateState.REVOKED
-    assert await world.ca_state(held.holding.serial) == ("revoked", REASON)
-    assert "Reason: keyCompromise" in await Openssl(world, tmp_path).ocsp(held.holding.der)
+    assert [certificate.serial for certificate in done.revoked] == [held.certificate.serial]
+    assert (await world.stored_certificate(held.certificate.serial)).state is CertificateState.REVOKED
+    assert await world.ca_state(held.certificate.serial) == ("revoked", REASON)
+    assert "Reason: keyCompromise" in await Openssl(world, tmp_path).ocsp(held.certificate.der)
     for customer in (ANN, BEN):
         errand = await world.open(customer)
         assert (await refusal(errand.bind(held.key))).code == "key_used"
@@ -136,11 +136,11 @@ async def test_the_command_takes_a_file_or_a_digest_and_says_what_was_revoked(
     await world.to_active()
     held, settings = world.held[ANN], world.services.foundation.settings
     file = tmp_path / "reported.der"
-    file.write_bytes(held.holding.der)
+    file.write_bytes(held.certificate.der)
     assert await keys.block_key(settings, str(file), "keyCompromise", *PEOPLE) == 0
     said = capsys.readouterr().out
     assert digest(held.key) in said
-    assert f"revoked {held.holding.serial} of {ANN}" in said
+    assert f"revoked {held.certificate.serial} of {ANN}" in said
     assert await keys.block_key(settings, digest(held.key).upper(), "keyCompromise", *PEOPLE) == 0
     assert "nothing was changed" in capsys.readouterr().out
     for what, (content, spki) in reports().items():
@@ -158,7 +158,7 @@ async def test_the_commands_hold_and_release_by_a_serial_as_people_write_it(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await world.to_active()
-    serial, settings = world.held[ANN].holding.serial, world.services.foundation.settings
+    serial, settings = world.held[ANN].certificate.serial, world.services.foundation.settings
     written = ":".join(serial[at : at + 2].lower() for at in range(0, len(serial), 2))
     assert await certificates.suspend(settings, written, *PEOPLE, held=True) == 0
     assert (await world.ca_state(serial))[0] == "held"

@@ -85,7 +85,7 @@ async def test_i26_two_nodes_that_publish_at_once_leave_one_list_a_number(world:
 async def test_i26_a_revocation_is_in_the_list_with_the_next_look_of_the_worker(world: World) -> None:
     await world.to_active()
     await world.once("publish")
-    held = world.held[ANN].holding.serial
+    held = world.held[ANN].certificate.serial
     assert plain(held) not in serials(await newest(world))
     await world.revoked()
     assert await world.once("publish") == 1
@@ -94,7 +94,7 @@ async def test_i26_a_revocation_is_in_the_list_with_the_next_look_of_the_worker(
 
 async def test_pki_16_an_entry_goes_only_after_a_list_was_published_past_the_certificates_end(world: World) -> None:
     await world.to_active()
-    held = world.held[ANN].holding
+    held = world.held[ANN].certificate
     await world.revoked()
     await world.once("publish")
     world.clock.at = held.not_after + timedelta(days=30)  # nobody published for a year
@@ -107,7 +107,7 @@ async def test_pki_16_an_entry_goes_only_after_a_list_was_published_past_the_cer
 
 async def test_pki_16_an_entry_stays_a_week_past_its_certificates_end(world: World) -> None:
     await world.to_active()
-    held = world.held[ANN].holding
+    held = world.held[ANN].certificate
     await world.revoked()
     world.clock.at = held.not_after
     for _ in range(7 * 4):
@@ -145,7 +145,7 @@ def pem(der: bytes) -> bytes:
 
 
 async def shard_of(world: World, customer: str) -> int:
-    serial = world.held[customer].holding.serial
+    serial = world.held[customer].certificate.serial
     (row,) = await world.rows("SELECT shard FROM certificates WHERE serial = :serial", serial=serial)
     return int(row["shard"])
 
@@ -174,7 +174,7 @@ async def test_openssl_takes_only_the_list_of_the_certificates_own_shard(world: 
         return made.stdout + made.stderr
 
     for customer in EVERYBODY:
-        (tmp_path / "leaf.pem").write_bytes(pem(spread.held[customer].holding.der))
+        (tmp_path / "leaf.pem").write_bytes(pem(spread.held[customer].certificate.der))
         own = await shard_of(spread, customer)
         assert ("certificate revoked" if customer == ANN else "leaf.pem: OK") in judged(own)
         for other in set(range(SHARDS)) - {own}:
@@ -185,7 +185,7 @@ async def test_a_certificate_names_the_list_of_its_shard(world: World) -> None:
     spread, _ = sharded(world)
     for customer in EVERYBODY:
         await spread.to_active(customer, Operation.ENROL)
-        certificate = x509.load_der_x509_certificate(spread.held[customer].holding.der)
+        certificate = x509.load_der_x509_certificate(spread.held[customer].certificate.der)
         points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
         names = [name.value for point in points for name in point.full_name or []]
         shard = certificate.serial_number % SHARDS

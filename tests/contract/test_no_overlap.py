@@ -63,14 +63,17 @@ async def test_the_old_certificate_counts_as_replaced_from_the_issue_on_and_the_
     world: World,
 ) -> None:
     told = await one_at_a_time(world)
-    old = told.held[ANN].holding.serial
+    old = told.held[ANN].certificate.serial
     errand = await told.to_issued(ANN, Operation.REKEY)
-    holding = await told.holding_of(old)
-    assert (holding.state, holding.superseded_by) == (CertificateState.SUPERSEDED, (await errand.order()).serial)
+    certificate = await told.stored_certificate(old)
+    assert (certificate.state, certificate.superseded_by) == (
+        CertificateState.SUPERSEDED,
+        (await errand.order()).serial,
+    )
     assert await told.ca_state(old) == ("revoked", "superseded")
     assert (await errand.prove()).state is OrderState.ACTIVE
     await told.work()
-    assert (await told.holding(errand)).state is CertificateState.ACTIVE
+    assert (await told.certificate(errand)).state is CertificateState.ACTIVE
     assert (await told.services.ra.customer_queries.overview(told.caller(ANN))).swap is not None
     assert (await told.audit()).findings == ()
 
@@ -91,7 +94,7 @@ async def test_a_renewal_whose_old_certificate_was_revoked_by_its_holder_still_d
     told = await one_at_a_time(world)
     errand = await told.to_review(ANN, Operation.REKEY)
     await told.change(
-        "UPDATE holdings SET state = 'revoked' WHERE serial = :serial", serial=told.held[ANN].holding.serial
+        "UPDATE holdings SET state = 'revoked' WHERE serial = :serial", serial=told.held[ANN].certificate.serial
     )
     await told.change(
         "UPDATE orders SET state = 'submitted', submitted_at = :now, consent = 'x' WHERE id = :id",
@@ -108,9 +111,9 @@ async def test_a_profile_of_ours_may_end_the_old_certificate_at_issue_too(world:
     world.clock.later(days=340)
     told = world.with_issuer(world.issuer(world.services.ca.authority.signer, overlap=False))
     assert (await told.services.ra.customer_queries.overview(told.caller(ANN))).swap is not None
-    old = told.held[ANN].holding.serial
+    old = told.held[ANN].certificate.serial
     errand = await told.to_issued(ANN, Operation.REKEY)
-    assert (await told.holding_of(old)).state is CertificateState.SUPERSEDED
+    assert (await told.stored_certificate(old)).state is CertificateState.SUPERSEDED
     await told.work()
     assert await told.ca_state(old) == ("revoked", "superseded")
     assert (await errand.prove()).state is OrderState.ACTIVE

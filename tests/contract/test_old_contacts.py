@@ -150,7 +150,7 @@ async def test_in_production_with_mail_only_other_notices_take_the_mail_too(
     world: World, production: Services, sink: tuple[Sink, int]
 ) -> None:
     await world.to_active(ANN)
-    held = Serial(world.held[ANN].holding.serial)
+    held = Serial(world.held[ANN].certificate.serial)
     (work,) = await production.ra.context.notice(CustomerId(ANN), "activated", Channel.EMAIL)
     assert work.channel is Channel.EMAIL
     await production.ra.suspension.hold(held, "alice", "bob")

@@ -370,7 +370,7 @@ async def test_i16_one_customer_s_codes_are_no_other_s(world: World) -> None:
 
 async def test_a_renewal_that_the_old_key_has_signed_gets_its_codes_whatever_others_asked_for(world: World) -> None:
     await world.to_active()
-    world.clock.at = world.held[ANN].holding.not_after - timedelta(days=20)
+    world.clock.at = world.held[ANN].certificate.not_after - timedelta(days=20)
     stranger = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     for _ in range(3):
         await stranger.send()
@@ -388,7 +388,7 @@ async def test_a_stranger_with_the_password_uses_up_at_most_six_of_ten_codes_wit
     world: World,
 ) -> None:
     await world.to_active()
-    world.clock.at = began = world.held[ANN].holding.not_after - timedelta(days=20)
+    world.clock.at = began = world.held[ANN].certificate.not_after - timedelta(days=20)
     refused: list[str | None] = []
     for guesses in (5, 5, 5, 1, 1, 1, 1):
         errand = await world.to_key(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)

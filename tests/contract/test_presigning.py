@@ -49,7 +49,7 @@ def without_key(world: World) -> Responder:
 
 
 async def said(world: World, customer: str, *, sha256: bool = True) -> ocsp.OCSPResponse:
-    request = asking(world.services, world.held[customer].holding.der, sha256=sha256)
+    request = asking(world.services, world.held[customer].certificate.der, sha256=sha256)
     return ocsp.load_der_ocsp_response((await without_key(world).answer(request)).der)
 
 
@@ -63,7 +63,7 @@ async def test_f18_a_certificate_that_nobody_asked_about_has_an_answer_when_the_
         answer = await said(world, ANN, sha256=sha256)
         assert answer.certificate_status is GOOD
         assert answer.next_update_utc == world.clock.at + timedelta(hours=24)
-    assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].holding.der)
+    assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].certificate.der)
 
 
 async def test_i25_an_answer_signed_before_a_revocation_is_never_given_after_it(world: World) -> None:
@@ -88,7 +88,7 @@ async def test_i25_an_answer_signed_while_the_certificate_was_revoked_is_not_kep
     await world.revoked(ANN)
     assert (len(made), await Presigned(services.foundation.engine).keep_all(issuer, made)) == (2, 1)
     kept = await world.rows("SELECT DISTINCT serial FROM answers")
-    assert [row["serial"] for row in kept] == [world.held[BEN].holding.serial]
+    assert [row["serial"] for row in kept] == [world.held[BEN].certificate.serial]
     assert await world.once("presign") == 1
     assert (await said(world, ANN)).certificate_status is REVOKED
 
@@ -141,7 +141,7 @@ async def test_f18_what_was_signed_before_the_device_was_pulled_out_is_kept(worl
 
 async def test_a_hold_and_its_release_are_signed_ahead_too(world: World) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.once("presign")
     await world.services.ra.suspension.hold(serial, "alice", "bob")
     assert await world.once("presign") == 1
@@ -163,13 +163,13 @@ async def test_a_turn_of_the_job_is_bounded_and_the_longest_waiting_come_first(w
     await world.revoked(BEN)
     world.clock.later(hours=13)
     first = (await services.va.status.due(issuer, world.clock.at, 1))[0]
-    assert first.serial == world.held[BEN].holding.serial
+    assert first.serial == world.held[BEN].certificate.serial
 
 
 async def test_an_expired_certificate_is_not_signed_for_any_more(world: World) -> None:
     await world.to_active(ANN)
     await world.once("presign")
-    world.clock.at = world.held[ANN].holding.not_after + timedelta(seconds=1)
+    world.clock.at = world.held[ANN].certificate.not_after + timedelta(seconds=1)
     assert await world.once("presign") == 0
     assert await world.services.va.status.oldest_due(world.services.ca.authority.view.id) is None
 

@@ -48,22 +48,22 @@ async def test_a_new_certificate_is_active_when_the_program_has_used_it(world: W
     assert (await program.prove()).order.state is OrderState.ACTIVE
     again = await program.prove()
     assert again.order.state is OrderState.ACTIVE
-    assert again.certificate == (await world.holding(program.errand)).der
+    assert again.certificate == (await world.certificate(program.errand)).der
     (record,) = await world.records(Event.RA_CERTIFICATE_ACTIVATED)
     assert '"door":"est"' in record["facts"].replace(" ", "")
     assert len(await world.notices("activated")) == 1
 
 
 async def test_a_renewal_keeps_the_old_certificate_until_the_new_one_was_used(world: World) -> None:
-    old = (await holder(world)).holding
+    old = (await holder(world)).certificate
     program = await Program.begun(world, Operation.REKEY)
     assert (await program.ask()).certificate is None
     await program.approve()
     new = (await program.ask()).certificate
     assert new is not None
-    assert (await world.holding_of(old.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.ACTIVE
     await program.prove()
-    ended = await world.holding_of(old.serial)
+    ended = await world.stored_certificate(old.serial)
     assert ended.state is CertificateState.SUPERSEDED
     await world.work()
     assert await world.ca_state(old.serial) == ("revoked", "superseded")

@@ -61,7 +61,7 @@ async def blocked_key(program: Program) -> None:
 
 async def key_of_the_old_certificate(program: Program) -> None:
     old = program.world.held[ANN]
-    program.csr = request_of(old.key, old.holding.der)
+    program.csr = request_of(old.key, old.certificate.der)
 
 
 async def revoked_meanwhile(program: Program) -> None:
@@ -78,7 +78,7 @@ async def superseded_meanwhile(program: Program) -> None:
 
 async def expired_one_second_ago(program: Program) -> None:
     world = program.world
-    world.clock.at = world.held[ANN].holding.not_after + timedelta(seconds=1)
+    world.clock.at = world.held[ANN].certificate.not_after + timedelta(seconds=1)
     await world.change("UPDATE orders SET expires_at = expires_at + 4000000000")
 
 
@@ -164,19 +164,19 @@ async def no_certificate(program: Program) -> None:
 
 
 async def one_flipped_bit(program: Program) -> None:
-    der = bytearray(program.world.held[ANN].holding.der)
+    der = bytearray(program.world.held[ANN].certificate.der)
     der[-1] ^= 1
     program.shown = PresentedCertificate(bytes(der))
 
 
 async def another_customer_s_certificate(program: Program) -> None:
     await program.world.to_active(BEN)
-    program.shown = PresentedCertificate(program.world.held[BEN].holding.der)
+    program.shown = PresentedCertificate(program.world.held[BEN].certificate.der)
 
 
 async def a_second_key(program: Program) -> None:
     await program.ask()
-    program.csr = request_of(ClientKey.generate(), program.world.held[ANN].holding.der)
+    program.csr = request_of(ClientKey.generate(), program.world.held[ANN].certificate.der)
 
 
 RENEWAL_RULES: dict[str, tuple[Callable[[Program], Awaitable[None]], Kind, str]] = {

@@ -48,7 +48,7 @@ async def test_i2_fifty_confirmations_at_once_make_one_certificate(world: World)
 
 async def test_i2_twenty_proofs_at_once_activate_once(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     world.clock.later(days=340)
     errand = await world.to_issued(ANN, Operation.REKEY)
     proof = await errand.install_proof()
@@ -58,7 +58,7 @@ async def test_i2_twenty_proofs_at_once_activate_once(world: World) -> None:
     assert len(await world.records(Event.RA_CERTIFICATE_ACTIVATED)) == 2  # the old one's and this one
     assert await world.count("work", "kind = 'revoke'") == 1
     assert await world.count("holdings", "state = 'active'") == 1
-    assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.SUPERSEDED
 
 
 async def test_i2_an_order_opened_from_many_tabs_at_once_is_one(world: World) -> None:
@@ -114,7 +114,7 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_no_certificate_wi
     )
     await world.work()
     state = await errand.state()
-    held = [h.state for h in await world.services.ra.customer_queries.holdings(errand.caller)]
+    held = [h.state for h in await world.services.ra.customer_queries.certificates(errand.caller)]
     at_ca = [row["state"] for row in await world.rows("SELECT state FROM certificates")]
     if state is OrderState.ISSUED:
         assert (held, at_ca) == ([CertificateState.ISSUED], ["issued"])
@@ -126,7 +126,7 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_no_certificate_wi
 
 async def test_f22_a_revocation_during_a_renewal_ends_with_no_good_certificate_unasked_for(world: World) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     world.clock.later(days=340)
     renewal = await world.to_review(ANN, Operation.REKEY)
     terms = await renewal.terms()
@@ -140,6 +140,6 @@ async def test_f22_a_revocation_during_a_renewal_ends_with_no_good_certificate_u
         outcome(second.ra.revocation.confirm(revocation.caller, revocation.id, await revocation.terms())),
     )
     await world.work()
-    assert (await world.holding_of(old.serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.REVOKED
     assert (await world.ca_state(old.serial))[0] == "revoked"
     assert await world.count("holdings", "state = 'active'") == 0

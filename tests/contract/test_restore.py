@@ -108,7 +108,7 @@ async def test_a_certificate_revoked_after_the_backup_is_revoked_for_everybody_a
     await world.to_active(ANN)
     await world.once("presign")
     backup = await backups.take()
-    der, serial = world.held[ANN].holding.der, world.held[ANN].holding.serial
+    der, serial = world.held[ANN].certificate.der, world.held[ANN].certificate.serial
     await world.revoked(ANN, Reason.COMPROMISED)
     await world.work()
     at = world.clock.now()
@@ -129,7 +129,7 @@ async def test_a_process_that_ran_on_sees_the_restore_at_its_next_look_and_gives
     """The rows are put back under a running process, as a standby that takes over puts them back."""
     await world.to_active(ANN)
     await world.once("sequence")
-    held, watch = world.held[ANN].holding, world.services.foundation.restorewatch
+    held, watch = world.held[ANN].certificate, world.services.foundation.restorewatch
     (kept,) = await world.rows("SELECT MAX(size) AS size FROM heads")
     assert (await answer(world, held.der)).certificate_status is GOOD
     await world.revoked(ANN, Reason.COMPROMISED)
@@ -169,12 +169,12 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
     world: World, backups: Backups
 ) -> None:
     await world.to_active(ANN)
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     world.clock.at = old.not_after - timedelta(days=20)
     backup = await backups.take()
     errand = await renewal(world, ANN)
     await world.work()
-    new = world.held[ANN].holding
+    new = world.held[ANN].certificate
     assert await world.ca_state(old.serial) == ("revoked", "superseded")
     world.clock.later(hours=3)
     await backups.put_back(backup)
@@ -189,9 +189,9 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
     await world.work()
     assert await world.ca_state(new.serial) == ("issued", None)
     assert await world.ca_state(old.serial) == ("revoked", "superseded")
-    assert (await world.holding_of(new.serial)).state is CertificateState.ACTIVE
-    assert (await world.holding_of(old.serial)).state is CertificateState.SUPERSEDED
-    assert (await world.holding_of(new.serial)).der == new.der
+    assert (await world.stored_certificate(new.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old.serial)).state is CertificateState.SUPERSEDED
+    assert (await world.stored_certificate(new.serial)).der == new.der
     stored = await world.services.ra.context.orders.get(errand.id)
     assert stored is not None
     assert stored.state is OrderState.ACTIVE
@@ -201,14 +201,14 @@ async def test_a_renewal_of_after_the_backup_comes_back_active_and_the_old_one_s
 
 async def test_the_customer_whose_renewal_came_back_renews_again_with_that_key(world: World, backups: Backups) -> None:
     await world.to_active(ANN)
-    world.clock.at = world.held[ANN].holding.not_after - timedelta(days=20)
+    world.clock.at = world.held[ANN].certificate.not_after - timedelta(days=20)
     backup = await backups.take()
     await renewal(world, ANN)
     await world.work()
     await backups.put_back(backup)
     await end(world)
     await world.work()
-    world.clock.at = world.held[ANN].holding.not_after - timedelta(days=20)
+    world.clock.at = world.held[ANN].certificate.not_after - timedelta(days=20)
     await renewal(world, ANN)
     await world.work()
     await assert_whole(world)
@@ -220,11 +220,11 @@ async def test_an_application_that_nobody_had_proved_comes_back_unproved_and_is_
     backup = await backups.take()
     errand = await world.to_issued(BEN)
     await world.once("sequence")
-    holding = await world.holding(errand)
+    certificate = await world.certificate(errand)
     await backups.put_back(backup)
     await end(world)
     again = replace(errand, world=world)
-    assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED
+    assert (await world.stored_certificate(certificate.serial)).state is CertificateState.ISSUED
     assert (await again.prove()).state is OrderState.ACTIVE
     await assert_whole(world)
 
@@ -249,7 +249,7 @@ async def test_an_order_that_the_backup_has_half_way_goes_on_to_its_certificate(
     await backups.put_back(backup)
     await end(world)
     await world.work()
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
     await assert_whole(world)
 
 
@@ -267,7 +267,7 @@ async def test_an_order_begun_after_the_backup_gives_way_to_the_one_that_was_los
     stored = await world.services.ra.context.orders.get(first.id)
     assert stored is not None
     assert stored.state is OrderState.EXPIRED
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
     await assert_whole(world)
 
 
@@ -277,7 +277,7 @@ async def test_a_revocation_and_a_hold_of_after_the_backup_are_made_again_as_of_
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
     backup = await backups.take()
-    ann, ben, ceo = (world.held[name].holding.serial for name in (ANN, BEN, CEO))
+    ann, ben, ceo = (world.held[name].certificate.serial for name in (ANN, BEN, CEO))
     await world.revoked(ANN)
     await world.work()
     revoked_at = world.clock.now()
@@ -296,9 +296,9 @@ async def test_a_revocation_and_a_hold_of_after_the_backup_are_made_again_as_of_
     assert (rows[ann]["state"], rows[ann]["ended_at"]) == ("revoked", int(revoked_at.timestamp() * 1000))
     assert (rows[ben]["state"], rows[ben]["ended_at"]) == ("held", int(held_at.timestamp() * 1000))
     assert rows[ceo]["state"] == "issued"
-    assert (await world.holding_of(ann)).state is CertificateState.REVOKED
-    assert (await world.holding_of(ben)).state is CertificateState.HELD
-    assert (await world.holding_of(ceo)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(ann)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(ben)).state is CertificateState.HELD
+    assert (await world.stored_certificate(ceo)).state is CertificateState.ACTIVE
     await assert_whole(world)
 
 
@@ -306,7 +306,7 @@ async def test_a_hold_that_is_in_the_backup_and_was_ended_after_it_is_ended_agai
     world: World, backups: Backups
 ) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.services.ra.suspension.hold(serial, "S1", "S2")
     await world.work()
     backup = await backups.take()
@@ -315,7 +315,7 @@ async def test_a_hold_that_is_in_the_backup_and_was_ended_after_it_is_ended_agai
     await backups.put_back(backup)
     await end(world)
     assert await world.ca_state(serial) == ("issued", None)
-    assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(serial)).state is CertificateState.ACTIVE
     await assert_whole(world)
 
 
@@ -327,7 +327,7 @@ async def test_a_certificate_whose_customer_the_backup_does_not_know_is_listed_f
     errand = await world.to_code("C8")
     await errand.birth_date(date.fromisoformat(LATE["birth_date"]))
     await errand.confirm()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     await world.work()
     await backups.put_back(backup)
     ended = await restoring_of(world.services, reentry_of(world.services)).end(BY, WHY)
@@ -342,12 +342,12 @@ async def test_a_standby_that_lost_the_last_second_is_behind_though_no_signed_he
 ) -> None:
     backup = await backups.take()
     errand = await world.to_issued(ANN)  # and no worker has given its records their places
-    holding = await world.holding(errand)
+    certificate = await world.certificate(errand)
     await backups.put_back(backup)
     assert world.services.foundation.restorewatch.behind
     ended = await end(world)
     assert ended.successor is None
-    assert (await world.holding_of(holding.serial)).state is CertificateState.ISSUED
+    assert (await world.stored_certificate(certificate.serial)).state is CertificateState.ISSUED
     await assert_whole(world)
 
 
@@ -359,9 +359,9 @@ async def test_a_head_that_a_clock_signed_which_was_ahead_hides_no_line_of_the_d
     await world.once("sequence")
     world.clock.later(days=-30)
     backup = await backups.take()
-    await world.services.ca.issuer.revoke(world.held[ANN].holding.serial, "key_compromise")
+    await world.services.ca.issuer.revoke(world.held[ANN].certificate.serial, "key_compromise")
     await backups.put_back(backup)
-    assert (await answer(world, world.held[ANN].holding.der)).certificate_status is REVOKED
+    assert (await answer(world, world.held[ANN].certificate.der)).certificate_status is REVOKED
 
 
 async def test_each_node_writes_files_of_its_own_in_the_shared_directory_and_reads_those_of_all(
@@ -369,7 +369,7 @@ async def test_each_node_writes_files_of_its_own_in_the_shared_directory_and_rea
 ) -> None:
     await world.to_active(ANN)
     backup = await backups.take()
-    held, other = world.held[ANN].holding, await world.node(2)
+    held, other = world.held[ANN].certificate, await world.node(2)
     await other.services.ca.issuer.revoke(held.serial, "key_compromise")
     await other.services.close()
     world.nodes.clear()
@@ -397,7 +397,9 @@ async def test_a_second_restore_is_ended_as_the_first_was(world: World, backups:
     await end(world)
     await world.work()
     for customer in (ANN, BEN):
-        assert (await world.holding_of(world.held[customer].holding.serial)).state is CertificateState.ACTIVE
+        assert (
+            await world.stored_certificate(world.held[customer].certificate.serial)
+        ).state is CertificateState.ACTIVE
     await assert_whole(world)
 
 
@@ -424,14 +426,14 @@ async def undone(world: World) -> tuple[Line, ...]:
 
 async def test_a_revocation_whose_commit_never_came_is_a_crash_and_is_made_without_an_alarm(world: World) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     (row,) = await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial)
     entry = await world.books.repository.by_serial(serial)
     assert entry is not None
     await world.books.journal.turned(Deed.REVOKED, entry.reservation, world.clock.now(), "key_compromise")
     assert [line.serial for line in await undone(world)] == [serial]
     assert not world.services.foundation.restorewatch.behind
-    assert (await answer(world, world.held[ANN].holding.der)).certificate_status is REVOKED
+    assert (await answer(world, world.held[ANN].certificate.der)).certificate_status is REVOKED
     await world.once("journal")
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     assert await undone(world) == ()
@@ -500,6 +502,6 @@ async def test_without_a_journal_nothing_is_signed_and_nothing_is_revoked(world:
     assert await world.rows("SELECT state FROM certificates WHERE order_id = :id", id=errand.id) == [
         {"state": "orphaned"}
     ]
-    no = await refusal(world.services.ca.issuer.revoke(world.held[BEN].holding.serial, "key_compromise"))
+    no = await refusal(world.services.ca.issuer.revoke(world.held[BEN].certificate.serial, "key_compromise"))
     assert (no.kind, no.code) == (Kind.UNAVAILABLE, "journal.unwritten")
-    assert await world.ca_state(world.held[BEN].holding.serial) == ("issued", None)
+    assert await world.ca_state(world.held[BEN].certificate.serial) == ("issued", None)

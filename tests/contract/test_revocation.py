@@ -62,7 +62,7 @@ async def test_f22_i25_a_revocation_while_the_ca_signs_the_renewal_leaves_neithe
     world: World, reason: Reason
 ) -> None:
     errand = await renewal(world)
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     gate = Gate(world.services.ca.authority.signer)
     other = world.with_issuer(world.issuer(gate))
     in_flight = asyncio.create_task(other.services.ra.rekey.confirm(errand.caller, errand.id, await errand.terms()))
@@ -74,7 +74,7 @@ async def test_f22_i25_a_revocation_while_the_ca_signs_the_renewal_leaves_neithe
     assert order.state is OrderState.REFUSED
     await world.work()
     assert order.serial is not None
-    made = await world.holding_of(order.serial)
+    made = await world.stored_certificate(order.serial)
     assert made.state is CertificateState.REVOKED
     for der in (old.der, made.der):
         assert await status(world, der) is ocsp.OCSPCertStatus.REVOKED
@@ -100,7 +100,7 @@ async def test_f22_a_proof_and_a_revocation_at_once_never_leave_a_successor_of_a
     errand = await renewal(world)
     await errand.confirm()
     proof = await errand.install_proof()
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     ending = await world.to_revoke(ANN, Reason.COMPROMISED)
     await ending.send()
     await ending.answer(await ending.code())
@@ -110,7 +110,7 @@ async def test_f22_a_proof_and_a_revocation_at_once_never_leave_a_successor_of_a
         outcome(second.services.ra.revocation.confirm(ending.caller, ending.id, await ending.terms())),
     )
     await world.work()
-    before, new = await world.holding_of(old), await world.holding(errand)
+    before, new = await world.stored_certificate(old), await world.certificate(errand)
     ended = await world.ca_state(old), await world.ca_state(new.serial)
     assert ended[0][0] == "revoked"
     if before.state is CertificateState.SUPERSEDED:
@@ -134,7 +134,7 @@ async def test_f40_a_key_reported_as_lost_or_compromised_is_blocked_and_enrols_n
     world: World, reason: Reason
 ) -> None:
     await world.to_active()
-    key, old = world.held[ANN].key, world.held[ANN].holding
+    key, old = world.held[ANN].key, world.held[ANN].certificate
     await world.revoked(ANN, reason)
     assert await blocked(world, old.serial) == reason.value
     assert await world.ca_state(old.serial) == ("revoked", "key_compromise")
@@ -147,18 +147,18 @@ async def test_f40_a_key_reported_as_lost_or_compromised_is_blocked_and_enrols_n
 @pytest.mark.parametrize("reason", [Reason.COMPROMISED, Reason.LOST])
 async def test_f40_a_key_replaced_as_lost_or_compromised_is_blocked_too(world: World, reason: Reason) -> None:
     await world.to_active()
-    old = world.held[ANN].holding
+    old = world.held[ANN].certificate
     await world.to_active(ANN, Operation.REPLACE, reason=reason)
     await world.work()
     assert await blocked(world, old.serial) == reason.value
-    assert await blocked(world, world.held[ANN].holding.serial) is None
+    assert await blocked(world, world.held[ANN].certificate.serial) is None
     assert (await world.ca_state(old.serial))[0] == "revoked"
 
 
 async def test_a_certificate_that_is_not_needed_any_more_blocks_no_key(world: World) -> None:
     await world.to_active()
     await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
-    assert await blocked(world, world.held[ANN].holding.serial) is None
+    assert await blocked(world, world.held[ANN].certificate.serial) is None
 
 
 async def test_five_revocations_a_day_are_the_most_and_the_sixth_changes_nothing(world: World) -> None:
@@ -174,7 +174,7 @@ async def test_five_revocations_a_day_are_the_most_and_the_sixth_changes_nothing
     await world.to_active()
     refused = await refusal(world.revoked())
     assert (refused.kind, refused.code) == (Kind.TOO_MANY, "revocations")
-    assert (await world.holding_of(world.held[ANN].holding.serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(world.held[ANN].certificate.serial)).state is CertificateState.ACTIVE
     assert await world.count("holdings", "state = 'revoked'") == 5
     world.clock.later(hours=6)
     await world.revoked()
@@ -194,7 +194,7 @@ async def test_twenty_revocations_a_year_are_the_most(world: World) -> None:
 
 async def test_i25_the_first_reason_and_moment_of_a_revocation_stand(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.revoked(ANN, Reason.NO_LONGER_NEEDED)
     before = await world.rows("SELECT * FROM certificates WHERE serial = :serial", serial=serial)
     world.clock.later(hours=1)

@@ -104,10 +104,10 @@ def addresses(der: bytes) -> tuple[str, str]:
     return tuple(url.split(":8080")[1] for url in (asked[0], name.value))
 
 
-async def judged(world: World, holding: SubscriberCertificate, folder: Path) -> tuple[str, str]:
+async def judged(world: World, certificate: SubscriberCertificate, folder: Path) -> tuple[str, str]:
     """What openssl says of a certificate with its own chain: by its OCSP address, and by the lists it leads to."""
     services, at = world.services, ("-attime", int(world.clock.now().timestamp()))
-    record, issuing, root = holding.der, holding.chain[0], holding.chain[-1]
+    record, issuing, root = certificate.der, certificate.chain[0], certificate.chain[-1]
     for name, der in (("leaf", record), ("issuing", issuing), ("root", root)):
         (folder / f"{name}.pem").write_bytes(pem(der))
     ocsp_path, crl_path = addresses(record)
@@ -150,7 +150,7 @@ async def generations(world: World, tmp_path: Path, under: str) -> None:
     """Issue under the old CA, roll over, renew and issue under the new one, revoke of the old; strangers judge."""
     for customer in (ANN, BEN):
         await world.to_active(customer)
-    old = {customer: world.held[customer].holding for customer in (ANN, BEN)}
+    old = {customer: world.held[customer].certificate for customer in (ANN, BEN)}
     root_key = world.services.foundation.settings.data / "ca" / "root.key.pem" if under == "the same root" else None
     algorithm = "P384" if root_key is None else "P256"
     assert await roll_over(world, tmp_path / "ceremony", root_key=root_key, algorithm=algorithm) == 0
@@ -159,17 +159,17 @@ async def generations(world: World, tmp_path: Path, under: str) -> None:
     await after.to_active(ANN, Operation.REKEY)  # proved with the key of the old CA's certificate
     await after.to_active(CEO)
     await after.work()
-    new = after.held[ANN].holding
+    new = after.held[ANN].certificate
     assert [await issuer_of(after, s) for s in (old[ANN].serial, new.serial)] == ["investor", "investor-2"]
     assert (new.chain[-1] == old[ANN].chain[-1]) is (under == "the same root")
-    for holding in (old[BEN], new, after.held[CEO].holding):
-        told, path = await judged(after, holding, tmp_path)
+    for certificate in (old[BEN], new, after.held[CEO].certificate):
+        told, path = await judged(after, certificate, tmp_path)
         assert ": good" in told
         assert path.endswith(": OK\n")
     await after.revoked(BEN, Reason.COMPROMISED)
     await after.work()
-    for holding in (old[ANN], old[BEN]):
-        told, path = await judged(after, holding, tmp_path)
+    for certificate in (old[ANN], old[BEN]):
+        told, path = await judged(after, certificate, tmp_path)
         assert ": revoked" in told
         assert "certificate revoked" in path
     earlier = [ca.issuer.standard() for ca in after.services.ca.earlier]
@@ -212,7 +212,7 @@ async def test_an_order_that_the_old_ca_had_issued_keeps_that_certificate_with_i
     certified = await after.services.ca.issuer.resume(issuance)
     assert isinstance(certified, Certified)
     assert certified.serial == serial
-    assert certified.chain == (await world.holding(errand)).chain
+    assert certified.chain == (await world.certificate(errand)).chain
 
 
 async def test_a_process_that_was_not_restarted_issues_no_more_and_its_orders_wait(
@@ -266,11 +266,11 @@ async def test_a_ca_in_an_hsm_takes_over_from_one_in_files(world: World, tmp_pat
         await after.to_active(BEN)
         await after.work()
         for customer in (ANN, BEN):
-            assert ": good" in (await judged(after, after.held[customer].holding, tmp_path))[0]
+            assert ": good" in (await judged(after, after.held[customer].certificate, tmp_path))[0]
         device.take_out()  # the old CA's key is a file, and its list goes on
         after.services.foundation.keyring.close()
         world.clock.later(hours=7)
-        assert await issuer_of(after, after.held[BEN].holding.serial) == "investor-2"
+        assert await issuer_of(after, after.held[BEN].certificate.serial) == "investor-2"
         before = await after.services.va.status.shard(IssuerId("investor"), 0)
         with pytest.raises(Exception, match="token"):
             await after.once("publish")
@@ -352,7 +352,7 @@ async def test_a_compromised_ca_is_revoked_by_its_root_once_another_has_taken_ov
     assert await relist(world, **revoking) == 0
     first = await newest(world)
     await after.work()
-    _, path = await judged(after, after.held[ANN].holding, tmp_path)
+    _, path = await judged(after, after.held[ANN].certificate, tmp_path)
     assert "certificate revoked" in path
     world.clock.later(days=30)
     assert await relist(world, root_key=key) == 0  # the next one keeps the line

@@ -85,7 +85,7 @@ async def test_every_process_answers_ocsp_with_the_successor_within_a_minute_and
     other = await world.node(2)
     old = await service(world, ServiceKind.RESPONDER)
     await world.once("presign")
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     before = [(await services.ca.responder.answer(request)).der for services in (world.services, other.services)]
     made = await revoked(world, old)
     assert await other.once("presign") == 0  # its responder does not know yet: nothing of it is kept
@@ -94,7 +94,7 @@ async def test_every_process_answers_ocsp_with_the_successor_within_a_minute_and
         answer = await services.ca.responder.answer(request)
         assert answer.der not in before
         assert signed_by(answer.der) == made
-    assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].holding.der)
+    assert "leaf.pem: good" in await Openssl(world, tmp_path).ocsp(world.held[ANN].certificate.der)
     assert await other.once("presign") == 1
     restarted = await world.node(3)
     assert signed_by((await restarted.services.ca.responder.answer(request)).der) == made

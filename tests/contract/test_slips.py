@@ -460,12 +460,12 @@ async def test_all_contacts_get_the_stop_code_and_it_stops_the_order(world: Worl
 
 async def test_a_lost_certificate_is_on_hold_with_the_right_slip(world: World) -> None:
     errand = await begun(world, Reason.LOST)
-    old = world.held[DAN].holding.serial
+    old = world.held[DAN].certificate.serial
     slip = await printed(world)
     await outcome(give(errand, wrong(slip)))
-    assert (await world.holding_of(old)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(old)).state is CertificateState.ACTIVE
     await given(errand, slip)
-    assert (await world.holding_of(old)).state is CertificateState.HELD
+    assert (await world.stored_certificate(old)).state is CertificateState.HELD
 
 
 @pytest.mark.parametrize("operation", [Operation.ENROL, Operation.REKEY])

@@ -36,7 +36,7 @@ async def test_the_firm_ends_a_certificate_for_good_and_strangers_see_why(
     world: World, tmp_path: Path, grounds: Grounds, told: str
 ) -> None:
     await world.to_active()
-    held = world.held[ANN].holding
+    held = world.held[ANN].certificate
     done = await ending(world).revoke(held.serial, grounds, "115-訴-123", *PEOPLE)
     assert done.state is CertificateState.REVOKED
     judge = Openssl(world, tmp_path)
@@ -56,7 +56,7 @@ async def test_the_firm_ends_a_certificate_for_good_and_strangers_see_why(
 
 async def test_one_person_alone_ends_nothing_and_no_id_number_is_a_paper(world: World) -> None:
     await world.to_active()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     for by, approved, paper, code in (
         ("alice", "alice", "1", None),
         *(("alice", "bob", paper, "paper") for paper in ("", "A123456789", "x" * 41, "a b", "a\nb")),
@@ -64,14 +64,14 @@ async def test_one_person_alone_ends_nothing_and_no_id_number_is_a_paper(world: 
         with pytest.raises(Refused) as refused:
             await ending(world).revoke(serial, Grounds.COURT, paper, by, approved)
         assert code is None or refused.value.refusal.code == code
-    assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(serial)).state is CertificateState.ACTIVE
     assert await world.records(Event.STAFF_CERTIFICATE_REVOKED) == []
 
 
 async def test_an_unproved_certificate_ends_with_its_order(world: World) -> None:
     errand = await world.to_issued()
-    holding = await world.holding(errand)
-    await ending(world).revoke(holding.serial, Grounds.DEATH, "1", *PEOPLE)
+    certificate = await world.certificate(errand)
+    await ending(world).revoke(certificate.serial, Grounds.DEATH, "1", *PEOPLE)
     assert (await errand.order()).state is OrderState.REFUSED
     assert (await world.audit()).findings == ()
 
@@ -81,7 +81,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
 ) -> None:
     errand = await world.to_active()
     await world.open(BEN, Operation.ENROL)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     row = ROWS[ANN]
     for who in (ANN, row["person_id"], serial, serial.lower(), errand.id):
         assert await customers.show_customer(world.services.foundation.settings, who) == 0
@@ -100,10 +100,17 @@ async def test_certificates_are_found_by_serial_customer_order_account_and_key(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     errand = await world.to_active()
-    holding = world.held[ANN].holding
-    wanted = (holding.serial, holding.serial[:8].lower(), ANN, errand.id, holding.account, holding.spki_sha256)
+    certificate = world.held[ANN].certificate
+    wanted = (
+        certificate.serial,
+        certificate.serial[:8].lower(),
+        ANN,
+        errand.id,
+        certificate.account,
+        certificate.spki_sha256,
+    )
     for what in wanted:
         assert await certificates.find_certificates(world.services.foundation.settings, what) == 0
-        assert f"{ANN}  certificate {holding.serial}" in capsys.readouterr().out, what
+        assert f"{ANN}  certificate {certificate.serial}" in capsys.readouterr().out, what
     for what in ("%", "FFFFFFFFFF", BEN, "0"):
         assert await certificates.find_certificates(world.services.foundation.settings, what) == 1

@@ -100,7 +100,7 @@ TRY_LATER = ocsp.OCSPResponseStatus.TRY_LATER
 async def test_i25_a_revocation_shows_on_every_node_at_once_though_their_answers_were_kept(world: World) -> None:
     await world.to_active()
     second, third = await world.node(2), await world.node(3)
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     houses = (world.services, second.services, third.services)
     assert [(await said(services.ca.responder, request)).certificate_status for services in houses] == [GOOD] * 3
     await world.revoked(ANN, Reason.COMPROMISED)
@@ -112,7 +112,7 @@ async def test_i25_a_revocation_shows_on_every_node_at_once_though_their_answers
 
 async def test_an_answer_is_kept_for_half_its_life_and_made_anew_then(world: World) -> None:
     await world.to_active()
-    responder, request = world.services.ca.responder, asking(world.services, world.held[ANN].holding.der)
+    responder, request = world.services.ca.responder, asking(world.services, world.held[ANN].certificate.der)
     first = await responder.answer(request)
     world.clock.later(hours=11, minutes=59)
     assert (await responder.answer(request)).der == first.der
@@ -125,7 +125,7 @@ async def test_an_answer_is_kept_for_half_its_life_and_made_anew_then(world: Wor
 
 async def test_the_answer_by_sha_1_is_another_than_the_one_by_sha_256_and_both_are_kept(world: World) -> None:
     await world.to_active()
-    der = world.held[ANN].holding.der
+    der = world.held[ANN].certificate.der
     by_sha1, by_sha256 = asking(world.services, der, sha256=False), asking(world.services, der)
     responder = world.services.ca.responder
     kept = [(await responder.answer(request)).der for request in (by_sha1, by_sha256)]
@@ -136,7 +136,7 @@ async def test_the_answer_by_sha_1_is_another_than_the_one_by_sha_256_and_both_a
 
 async def test_an_answer_to_a_nonce_is_made_each_time(world: World) -> None:
     await world.to_active()
-    request = asking(world.services, world.held[ANN].holding.der, nonce=b"n" * 32)
+    request = asking(world.services, world.held[ANN].certificate.der, nonce=b"n" * 32)
     first, second = await world.services.ca.responder.answer(request), await world.services.ca.responder.answer(request)
     assert first.der != second.der
     assert first.next_update is None
@@ -152,7 +152,7 @@ async def test_i40_without_its_store_a_kept_answer_is_given_while_it_is_valid_an
 ) -> None:
     await world.to_active()
     records, responder = await cut_off(world)
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     kept = (await responder.answer(request)).der
     records.cut = True
     world.clock.later(hours=23, minutes=59, seconds=59)
@@ -165,7 +165,7 @@ async def test_without_its_store_and_without_a_kept_answer_it_says_try_later(wor
     await world.to_active(ANN)
     await world.to_active(BEN)
     records, responder = await cut_off(world)
-    ann, ben = (world.held[customer].holding.der for customer in (ANN, BEN))
+    ann, ben = (world.held[customer].certificate.der for customer in (ANN, BEN))
     await responder.answer(asking(world.services, ann))
     records.cut = True
     for request in (
@@ -179,7 +179,7 @@ async def test_without_its_store_and_without_a_kept_answer_it_says_try_later(wor
 async def test_a_revoked_answer_that_is_kept_never_becomes_good_again(world: World) -> None:
     await world.to_active()
     records, responder = await cut_off(world)
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     assert (await said(responder, request)).certificate_status is GOOD
     await world.revoked()
     assert (await said(responder, request)).certificate_status is REVOKED
@@ -191,7 +191,7 @@ async def test_a_revoked_answer_that_is_kept_never_becomes_good_again(world: Wor
 async def test_i27_what_was_never_issued_is_not_good_and_fills_no_memory(world: World) -> None:
     await world.to_active()
     services = world.services
-    known = ocsp.load_der_ocsp_request(asking(services, world.held[ANN].holding.der))
+    known = ocsp.load_der_ocsp_request(asking(services, world.held[ANN].certificate.der))
     for serial in (1, 2**150 + 1, known.serial_number + 1):
         builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
             known.issuer_name_hash, known.issuer_key_hash, serial, hashes.SHA256()
@@ -205,7 +205,7 @@ async def test_the_memory_for_kept_answers_is_bounded_and_the_oldest_go_first(wo
     for customer in (ANN, BEN, CEO):
         await world.to_active(customer)
     responder = Responder(world.services.ca.responder.key, world.services.va.status, world.clock, most_kept=2)
-    requests = [asking(world.services, world.held[customer].holding.der) for customer in (ANN, BEN, CEO)]
+    requests = [asking(world.services, world.held[customer].certificate.der) for customer in (ANN, BEN, CEO)]
     first = [(await responder.answer(request)).der for request in requests]
     world.clock.later(hours=1)
     again = [(await responder.answer(request)).der for request in reversed(requests)][::-1]
@@ -254,7 +254,7 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
     await near_the_end(world, days=29)
     await world.to_active()
     second = await world.node(2)
-    request = asking(world.services, world.held[ANN].holding.der, sha256=False)  # as openssl asks
+    request = asking(world.services, world.held[ANN].certificate.der, sha256=False)  # as openssl asks
     await second.services.ca.responder.answer(request)
     await world.once("responder")
     world.clock.at = old.not_after + timedelta(hours=1)
@@ -264,7 +264,7 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
     authority = world.services.ca.authority
     for name, der in (("ca", authority.view.certificate_der), ("root", authority.chain[-1])):
         (tmp_path / f"{name}.pem").write_bytes(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM))
-    record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
+    record = x509.load_der_x509_certificate(world.held[ANN].certificate.der)
     (tmp_path / "leaf.pem").write_bytes(record.public_bytes(Encoding.PEM))
     (tmp_path / "answer.der").write_bytes(answer.der)
     at = str(int(world.clock.at.timestamp()))
@@ -278,14 +278,14 @@ async def test_i28_every_node_answers_with_the_renewed_certificate_within_a_minu
 
 async def test_i28_a_responder_past_its_end_says_try_later_and_never_signs(world: World) -> None:
     await world.to_active()
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     await near_the_end(world, seconds=-1)
     assert (await said(world.services.ca.responder, request)).response_status is TRY_LATER
 
 
 async def test_i28_no_answer_outlives_the_certificate_that_signs_it(world: World) -> None:
     await world.to_active()
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     await near_the_end(world, hours=3)
     answer = await world.services.ca.responder.answer(request)
     assert answer.next_update == key_of(world.services.ca.responder).not_after
@@ -294,7 +294,7 @@ async def test_i28_no_answer_outlives_the_certificate_that_signs_it(world: World
 async def test_i26_a_week_of_idling_leaves_fresh_lists_and_fresh_answers(world: World) -> None:
     step = timedelta(hours=1)
     await world.to_active()
-    request = asking(world.services, world.held[ANN].holding.der)
+    request = asking(world.services, world.held[ANN].certificate.der)
     issuer = world.services.ca.authority.view.id
     numbers, answers = [], set()
     await world.once("publish")

@@ -68,11 +68,11 @@ async def finished(errand: Errand) -> Serial:
     await errand.birth_date()
     await errand.confirm()
     await errand.prove()
-    return errand.world.held[ANN].holding.serial
+    return errand.world.held[ANN].certificate.serial
 
 
 async def state_of(world: World, serial: Serial) -> CertificateState:
-    return (await world.holding_of(serial)).state
+    return (await world.stored_certificate(serial)).state
 
 
 async def in_order(world: World) -> None:
@@ -180,7 +180,7 @@ async def ended(world: World, ending: str) -> None:
 
 async def test_it_ends_an_order_that_is_not_submitted_and_leaves_the_old_certificate(world: World) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     assert await stop(world, await reference(world)) is Stopped.ORDER
     order = await errand.stored()
@@ -198,7 +198,7 @@ async def test_it_ends_an_order_that_is_not_submitted_and_leaves_the_old_certifi
 
 async def test_a_certificate_that_waits_to_be_proved_goes_on_hold_and_cannot_be_proved(world: World) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     await errand.confirm()
     proof = await errand.install_proof()
@@ -249,7 +249,7 @@ async def test_an_active_certificate_goes_on_hold_and_people_release_it(world: W
 
 async def test_what_was_stopped_before_its_proof_comes_back_unproved(world: World) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     await errand.confirm()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
@@ -269,7 +269,7 @@ async def test_a_stopped_certificate_that_nobody_clears_up_is_revoked_when_its_t
     world: World,
 ) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     await errand.confirm()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
@@ -288,7 +288,7 @@ async def test_a_stopped_certificate_that_nobody_clears_up_is_revoked_when_its_t
 @pytest.mark.parametrize("reason", [Reason.NEW_DEVICE, Reason.LOST])
 async def test_an_order_that_is_with_its_ca_gets_its_certificate_on_hold(world: World, reason: Reason) -> None:
     errand = await replacing(world, reason)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     before = await state_of(world, old)
     await errand.birth_date()
     await errand.submit()
@@ -308,7 +308,7 @@ async def test_an_order_that_is_with_its_ca_gets_its_certificate_on_hold(world: 
 
 async def test_where_the_ca_ends_the_old_one_at_issue_the_new_one_comes_on_hold_all_the_same(world: World) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     await errand.submit()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE
@@ -340,7 +340,7 @@ async def test_a_stop_and_the_answer_of_the_ca_at_once_end_on_hold(world: World)
 
 async def test_the_thief_who_cancels_a_stopped_order_leaves_the_old_certificate(world: World) -> None:
     errand = await replacing(world)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await errand.birth_date()
     await errand.confirm()
     assert await stop(world, await reference(world)) is Stopped.CERTIFICATE

@@ -23,7 +23,7 @@ PEOPLE = ("alice", "bob")
 
 async def active(world: World, customer: str = ANN) -> Serial:
     await world.to_active(customer)
-    return world.held[customer].holding.serial
+    return world.held[customer].certificate.serial
 
 
 async def checked(world: World) -> Checked:
@@ -36,7 +36,7 @@ async def test_a_held_certificate_is_revoked_for_the_world_and_a_released_one_is
     world: World, tmp_path: Path
 ) -> None:
     serial = await active(world)
-    der, openssl = world.held[ANN].holding.der, Openssl(world, tmp_path)
+    der, openssl = world.held[ANN].certificate.der, Openssl(world, tmp_path)
     await world.services.ra.suspension.hold(serial, *PEOPLE)
     await world.once("publish")
     said = await openssl.ocsp(der)
@@ -62,7 +62,7 @@ async def test_a_held_certificate_can_be_revoked_as_of_its_hold_and_no_release_b
     world: World, tmp_path: Path
 ) -> None:
     serial = await active(world)
-    der = world.held[ANN].holding.der
+    der = world.held[ANN].certificate.der
     held_at = world.clock.at
     await world.services.ra.suspension.hold(serial, *PEOPLE)
     world.clock.later(hours=3)
@@ -96,7 +96,7 @@ async def test_i25_a_release_and_a_revocation_at_once_end_in_a_revocation(world:
         outcome(world.services.ra.revocation.confirm(errand.caller, errand.id, terms)),
     )
     await world.work()
-    assert (await world.holding_of(serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(serial)).state is CertificateState.REVOKED
     assert await world.ca_state(serial) == ("revoked", "key_compromise")
     assert (await world.audit()).findings == ()
 
@@ -112,8 +112,8 @@ async def test_a_release_and_another_hold_between_two_lists_make_a_new_list(worl
     await world.services.ra.suspension.hold(second, *PEOPLE)
     assert await world.once("publish") == 1
     openssl = Openssl(world, tmp_path)
-    assert "certificate revoked" in await openssl.list(world.held[BEN].holding.der)
-    assert "leaf.pem: OK" in await openssl.list(world.held[ANN].holding.der)
+    assert "certificate revoked" in await openssl.list(world.held[BEN].certificate.der)
+    assert "leaf.pem: OK" in await openssl.list(world.held[ANN].certificate.der)
 
 
 async def test_i32_a_hold_and_a_release_need_two_people_and_a_certificate_in_the_right_state(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_a_certificate_on_hold_renews_nothing_and_its_replacement_ends_it(
     await active(world)
     world.clock.later(days=340)
     errand = await world.open(ANN, Operation.REKEY)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await world.services.ra.suspension.hold(old, *PEOPLE)
     assert (await refusal(errand.bind())).code == "old"
     await world.services.ra.enrolment.cancel(errand.caller, errand.id)
@@ -191,7 +191,7 @@ async def test_a_release_that_overtakes_its_hold_on_the_way_to_the_ca_wins(world
         serial, *PEOPLE
     )
     assert ca.told == ["hold", "release"]
-    assert (await world.holding_of(serial)).state is CertificateState.ACTIVE
+    assert (await world.stored_certificate(serial)).state is CertificateState.ACTIVE
     assert (await world.ca_state(serial))[0] == "issued"
 
 
@@ -206,7 +206,7 @@ async def test_a_worker_that_dies_with_a_revocation_delays_it_by_less_than_five_
     serial = await active(world)
     errand = await world.to_issued(BEN)
     await world.services.ra.enrolment.cancel(errand.caller, errand.id)
-    undone = (await world.holding(errand)).serial
+    undone = (await world.certificate(errand)).serial
     await world.services.ra.suspension.hold(serial, *PEOPLE)
     await world.services.ca.issuer.release(serial)
     taken = await world.services.messaging.outbox.claim(
@@ -238,7 +238,7 @@ async def test_a_confirmed_order_whose_certificate_is_held_before_it_is_told_get
 ) -> None:
     """I2: one order, one certificate; what is said of its status is another question."""
     errand = await world.to_issued()
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     await world.services.ca.issuer.hold(serial)
     issuance = await errand.issuance()
     again = await world.services.ca.issuer.issue(issuance)

@@ -36,7 +36,7 @@ async def test_a_long_history_says_in_its_records_what_its_tables_say(world: Wor
     await world.to_active(CEO)
     await world.revoked(BEN, Reason.COMPROMISED)
     await sound(world)
-    serial = world.held[CEO].holding.serial
+    serial = world.held[CEO].certificate.serial
     await world.services.ra.suspension.hold(serial, *people)
     await sound(world)
     await world.services.ra.suspension.release(serial, *people)
@@ -70,7 +70,7 @@ async def test_a_revoked_certificate_that_came_back_is_found(world: World, which
     await world.to_active(ANN)
     await world.revoked(ANN, Reason.COMPROMISED)
     await world.work()
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await sound(world)
     sql, code = REVIVED[which]
     await world.change(sql if "DELETE" not in sql else f"DELETE FROM answers WHERE serial = '{serial}'")
@@ -81,7 +81,7 @@ async def test_a_revoked_certificate_that_came_back_is_found(world: World, which
 @pytest.mark.parametrize("state", ["issued", "active", "held"])
 async def test_so_is_a_superseded_one(world: World, state: str) -> None:
     await world.to_active(ANN)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     await world.to_active(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await world.work()
     await world.change(
@@ -92,7 +92,7 @@ async def test_so_is_a_superseded_one(world: World, state: str) -> None:
 
 async def test_a_hold_that_nobody_released_is_found(world: World) -> None:
     await world.to_active(ANN)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.services.ra.suspension.hold(serial, "alice", "bob")
     await world.change("UPDATE holdings SET state = 'active', ended_at = NULL, reason = NULL")
     await world.change("UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL")
@@ -102,7 +102,7 @@ async def test_a_hold_that_nobody_released_is_found(world: World) -> None:
 
 async def test_a_certificate_that_counts_without_having_proved_itself_is_found(world: World) -> None:
     errand = await world.to_issued(ANN)
-    serial = (await world.holding(errand)).serial
+    serial = (await world.certificate(errand)).serial
     await world.change("UPDATE holdings SET state = 'active', activated_at = issued_at")
     assert await found(world) == [("holding-state-wrong", f"certificate {serial}")]
 
@@ -111,7 +111,7 @@ async def test_the_responder_says_good_of_a_revived_certificate_and_the_audit_do
     """OCSP answers from the table, as it has to within milliseconds: who looks behind it is the audit."""
     await world.to_active(ANN)
     await world.revoked(ANN, Reason.COMPROMISED)
-    serial = world.held[ANN].holding.serial
+    serial = world.held[ANN].certificate.serial
     await world.change("UPDATE certificates SET state = 'issued', ended_at = NULL, reason = NULL, turns = turns + 1")
     assert await said(world, serial) == "good"
     assert [code for code, _ in await found(world)] == ["certificate-state-wrong"]
@@ -272,7 +272,7 @@ async def test_the_command_says_that_the_tables_were_edited_and_the_records_not(
     await world.change("UPDATE holdings SET state = 'active'")
     assert await audit.verify_audit(world.services.foundation.settings, None, None, None) == 1
     said = capsys.readouterr().out
-    assert f"ERROR holding-state-wrong at certificate {world.held[ANN].holding.serial}: " in said
+    assert f"ERROR holding-state-wrong at certificate {world.held[ANN].certificate.serial}: " in said
     assert "the tables do NOT say what they say" in said
 
 

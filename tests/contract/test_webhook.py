@@ -58,7 +58,7 @@ async def active(world: World, customer: str) -> Serial:
     """Have a customer get a certificate that works, and its records their place."""
     await world.to_active(customer)
     await placed(world)
-    return world.held[customer].holding.serial
+    return world.held[customer].certificate.serial
 
 
 async def placed(world: World) -> None:

@@ -125,7 +125,7 @@ class Held:
     """A certificate with its key, as the customer's computer keeps it."""
 
     key: ClientKey
-    holding: SubscriberCertificate
+    certificate: SubscriberCertificate
 
 
 @dataclass
@@ -212,7 +212,7 @@ class World(Tables):
 
     async def to_revoke(self, customer: str = ANN, reason: Reason = Reason.NO_LONGER_NEEDED) -> "Errand":
         """Open a revocation order for the certificate that the customer's computer keeps."""
-        return await self.open(customer, Operation.REVOKE, reason, serial=self.held[customer].holding.serial)
+        return await self.open(customer, Operation.REVOKE, reason, serial=self.held[customer].certificate.serial)
 
     async def revoked(self, customer: str = ANN, reason: Reason = Reason.NO_LONGER_NEEDED) -> "Errand":
         """Revoke it."""
@@ -294,13 +294,15 @@ class World(Tables):
     async def records(self, event: Event) -> list[dict[str, Any]]:
         return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
-    async def holding_of(self, serial: Serial) -> SubscriberCertificate:
-        found = await self.services.ra.context.holdings.get(serial)
+    async def stored_certificate(self, serial: Serial) -> SubscriberCertificate:
+        found = await self.services.ra.context.certificates.get(serial)
         assert found is not None
         return found
 
-    async def holding(self, errand: "Errand") -> SubscriberCertificate:
-        found = [h for h in await self.services.ra.context.holdings.all(errand.caller.customer) if h.order == errand.id]
+    async def certificate(self, errand: "Errand") -> SubscriberCertificate:
+        found = [
+            h for h in await self.services.ra.context.certificates.all(errand.caller.customer) if h.order == errand.id
+        ]
         assert len(found) == 1
         return found[0]
 
@@ -370,7 +372,7 @@ class Errand:
             "at": self.world.clock.now(),
         }
         signer = other.pop("signer", self.old)
-        return bytes(signer.key.prove(signer.holding.der, **{**facts, **other}))
+        return bytes(signer.key.prove(signer.certificate.der, **{**facts, **other}))
 
     async def bind(self, key: ClientKey | None = None) -> Order:
         self.key = key or self.key
@@ -446,15 +448,15 @@ class Errand:
         return (await self.services.ra.rekey.confirm(self.caller, self.id, await self.terms())).order
 
     async def install_proof(self, **other: Any) -> bytes:
-        holding = await self.world.holding(self)
-        mine = Held(self.key, holding)
+        certificate = await self.world.certificate(self)
+        mine = Held(self.key, certificate)
         facts: dict[str, Any] = {"purpose": "install", "signer": mine, **other}
         nonce = facts.pop("nonce", None) or await self.nonce()
         return Errand(self.world, self.caller, self.id, self.key, mine).proof(nonce, **facts)
 
     async def prove(self) -> Order:
         order = (await self.services.ra.rekey.prove(self.caller, self.id, await self.install_proof())).order
-        self.world.held[self.caller.customer] = Held(self.key, await self.world.holding(self))
+        self.world.held[self.caller.customer] = Held(self.key, await self.world.certificate(self))
         return order
 
     async def revoke(self) -> Order:

@@ -26,8 +26,8 @@ Answer = httpx2.Response
 
 
 def door(world: World, *, proxy: bool = True) -> Est:
-    """The door of the house as it is behind its proxy, or ending TLS itself."""
-    made = est_interface(world.services).door
+    """The EST interface as it is behind its proxy, or ending TLS itself."""
+    made = est_interface(world.services).services
     return Est(replace(made, certificate_of=from_proxy if proxy else from_tls))
 
 
@@ -212,7 +212,7 @@ class Away:
 
 
 async def test_a_store_that_is_away_is_said_with_when_to_come_again(world: World) -> None:
-    made = Est(replace(door(world).door, program=cast("ProgramEnrolment", Away())))
+    made = Est(replace(door(world).services, program=cast("ProgramEnrolment", Away())))
     headers = {**TYPE, "X-Client-Certificate": escaped(world.old_key("C10001")[1])}
     answer = await ask(made, "simplereenroll", headers=headers, content=body())
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

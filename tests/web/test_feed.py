@@ -54,9 +54,9 @@ async def test_whoever_reads_on_has_every_certificate_as_it_stands(world: World)
     _, told = await to_the_end(world)
     last = {one["serial"]: one["state"] for one in told}
     for person in PERSON:
-        for holding in await world.services.ra.context.holdings.all(person):  # type: ignore[arg-type]
-            if holding.activated_at is not None:
-                assert last[holding.serial] == holding.state.value, (person, holding.state)
+        for certificate in await world.services.ra.context.certificates.all(person):  # type: ignore[arg-type]
+            if certificate.activated_at is not None:
+                assert last[certificate.serial] == certificate.state.value, (person, certificate.state)
     assert len(last) > 10
 
 

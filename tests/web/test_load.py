@@ -149,7 +149,7 @@ async def test_status_has_its_own_end_and_the_portal_does_not_feel_it(world: Wor
 def est(world: World, others: int) -> Est:
     load = Load(REQUESTS, STATUS)
     load.in_progress = others
-    return Est(replace(est_interface(world.services).door, load=load))
+    return Est(replace(est_interface(world.services).services, load=load))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from chopmark.web.asgi.client_address import EVERYWHERE, ClientAddresses, read_n
 from chopmark.web.asgi.health import Health
 from chopmark.web.asgi.load import Load
 from chopmark.web.est.client_certificate import from_proxy, from_tls
-from chopmark.web.est.service import Est, EstDoor
+from chopmark.web.est.service import Est, EstServices
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.services import Demo, PublicationServices, PublishedCa, WebServices
 
@@ -90,7 +90,7 @@ def est_interface(services: Services) -> Est:
     """Return the EST interface: behind a proxy when it has a socket, else ending TLS itself."""
     profile = profile_named(services.foundation.settings.profile)
     return Est(
-        EstDoor(
+        EstServices(
             program=services.ra.program,
             label=profile.name,
             certificates=ca_certificates(services),

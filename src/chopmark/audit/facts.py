@@ -36,7 +36,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "crl_number": "The number of the revocation list (RFC 5280 s.5.2.3).",
         "customer": "The firm's own number of the customer.",
         "destination": "The keyed hash of where the message went.",
-        "door": "The door: portal, api, est, helper, console, batch.",
+        "door": "The interface: portal, api, est, helper, console, batch.",
         "evidence": "What stood for the customer when a key was bound: login, old_key, tls or credential.",
         "entry": "How somebody came who typed a password: stranger, known, launch.",
         "factor": "The factor class that was used.",

@@ -79,7 +79,7 @@ class Stored:
     """A certificate row, and everything in other tables that has to agree with it."""
 
     entry: Entry
-    holding: Held | None
+    held: Held | None
     order: Ordered | None
     told: Told
     records: tuple[StoredRecord, ...] = ()
@@ -260,7 +260,7 @@ def _states(entry: Entry, now: datetime) -> Iterator[str]:
 
 def _correspondence(row: Stored, now: datetime) -> Iterator[str]:
     """Yield where the RA's order, key and certificate row differ from the CA's row."""
-    entry, order, held = row.entry, row.order, row.holding
+    entry, order, held = row.entry, row.order, row.held
     meant = entry.reservation
     if order is None:
         yield "order_missing"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
+from chopmark.cli.certificate_import import certificates_check_import, certificates_import
 from chopmark.cli.console import at_console, configured, looking, run, say
 from chopmark.cli.former_issuers import is_fingerprint, say_asked, tick_off
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from chopmark.ra.ports import SubscriberCertificate
 
 
-certificates_app = App(name="certificates", help="Single certificates.")
+certificates_app = App(name="certificates", help="Certificates: single ones, and those of a former issuer.")
+certificates_app.command(certificates_check_import, name="check-import")
+certificates_app.command(certificates_import, name="import")
 
 
 @certificates_app.command(name="hold")
@@ -117,9 +120,9 @@ async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *,
     number = serial_of(serial)
     async with at_console(settings) as services:
         verb = services.ra.suspension.hold if held else services.ra.suspension.release
-        holding = await verb(number, by, approved_by)
+        certificate = await verb(number, by, approved_by)
     done = "is on hold" if held else "is released"
-    say(f"{number} of {holding.customer} {done}; the customer will be told.")
+    say(f"{number} of {certificate.customer} {done}; the customer will be told.")
     return 0
 
 
@@ -179,8 +182,8 @@ async def find_certificates(settings: Settings, what: str) -> int:
 
     async with looking(settings) as services:
         found = await StaffViews(services.foundation.engine).find(what.strip(), MOST)
-    for holding in found:
-        say(f"{holding.customer}  {certificate_line(holding)}")
+    for certificate in found:
+        say(f"{certificate.customer}  {certificate_line(certificate)}")
     if not found:
         say("No certificate has this serial number, customer, order, account or key.")
     return 0 if found else 1
@@ -198,9 +201,9 @@ async def revoke_certificate(
         verb = FirmRevocation(
             services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
         )
-        holding = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
+        certificate = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
         by_hand = number in await services.ca.requests.attention()
-    say(f"{number} of {holding.customer} is revoked for good; the customer will be told.")
+    say(f"{number} of {certificate.customer} is revoked for good; the customer will be told.")
     if by_hand:
         say("Its CA has to be asked by a person. When it has revoked it, tick it off, two of you:")
         say(f"`chopmark certificates revoked {number} --by ... --approved-by ...`")
@@ -211,11 +214,16 @@ MOST = 20
 """Lines of one kind."""
 
 
-def certificate_line(holding: SubscriberCertificate) -> str:
+def certificate_line(certificate: SubscriberCertificate) -> str:
     """Return a certificate on one line."""
-    ended = f", ended {local_time(holding.ended_at)}: {holding.reason}" if holding.ended_at is not None else ""
-    until = local_time(holding.not_after)
-    return f"certificate {holding.serial}  {holding.state}  {holding.account}  until {until}{ended}"
+    ended = (
+        f", ended {local_time(certificate.ended_at)}: {certificate.reason}" if certificate.ended_at is not None else ""
+    )
+    until = local_time(certificate.not_after)
+    named = certificate.serial
+    if certificate.former is not None:
+        named = Serial(f"{certificate.former.serial} of {certificate.former.issuer}")
+    return f"certificate {named}  {certificate.state}  {certificate.account}  until {until}{ended}"
 
 
 def local_time(moment: datetime) -> str:

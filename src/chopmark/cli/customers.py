@@ -303,8 +303,8 @@ async def show_customer(settings: Settings, who: str) -> int:
             say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
         for lock, why in (await services.ra.locks.held(customer)).items():
             say(f"  locked: {lock}, {why}")
-        for holding in (await services.ra.context.holdings.all(customer))[:MOST]:
-            say(f"  {certificate_line(holding)}")
+        for certificate in (await services.ra.context.certificates.all(customer))[:MOST]:
+            say(f"  {certificate_line(certificate)}")
         for order in await views.orders(customer, MOST):
             ended = f" ({order.ended})" if order.ended else ""
             say(f"  order {order.id}  {order.operation}  {order.state}{ended}  {local_time(order.created_at)}")
@@ -322,9 +322,9 @@ async def _customer(services: Services, who: str) -> CustomerId:
     order = await services.ra.context.orders.get(OrderId(who.upper()))
     if order is not None:
         return order.customer
-    holding = await services.ra.context.holdings.get(Serial(who.replace(":", "").replace(" ", "").upper()))
-    if holding is not None:
-        return holding.customer
+    certificate = await services.ra.context.certificates.get(Serial(who.replace(":", "").replace(" ", "").upper()))
+    if certificate is not None:
+        return certificate.customer
     raise Refused(_NOBODY)
 
 

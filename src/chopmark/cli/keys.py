@@ -61,8 +61,8 @@ async def block_key(settings: Settings, key: str, reason: str, by: str, approved
         blocked = await services.ra.key_blocks.block(digest, REASONS[reason], by, approved_by)
     say(f"key {digest}")
     say("It is blocked now." if blocked.changed else "It was blocked already; nothing was changed.")
-    for holding in blocked.revoked:
-        say(f"revoked {holding.serial} of {holding.customer}; the customer will be told.")
+    for certificate in blocked.revoked:
+        say(f"revoked {certificate.serial} of {certificate.customer}; the customer will be told.")
     return 0
 
 

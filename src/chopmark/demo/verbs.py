@@ -81,5 +81,5 @@ class Verbs:
         self._order = (await self._services.ra.rekey.prove(self._caller, self.order.id, proof)).order
 
     async def _der(self, serial: Serial | None) -> bytes | None:
-        found = None if serial is None else await self._services.ra.customer_queries.holding(self._caller, serial)
+        found = None if serial is None else await self._services.ra.customer_queries.certificate(self._caller, serial)
         return None if found is None else found.der

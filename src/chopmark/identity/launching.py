@@ -50,7 +50,7 @@ class LaunchTickets:
         launches: Launches,
         records: Records,
         rate_limits: RateLimits,
-        door: SessionService,
+        sessions: SessionService,
         audit_log: AuditLog,
         clock: Clock,
         entropy: Entropy,
@@ -58,7 +58,7 @@ class LaunchTickets:
         self._launches = launches
         self._records = records
         self._rate_limits = rate_limits
-        self._door = door
+        self._sessions = sessions
         self._audit_log = audit_log
         self._clock = clock
         self._entropy = entropy
@@ -83,18 +83,18 @@ class LaunchTickets:
                 return client
         raise Refused(await self._crowd("client", network, Event.PORTAL_CLIENT_REFUSED, _NO_CLIENT))
 
-    async def _crowd(self, door: str, network: str, event: Event, refusal: Refusal) -> Refusal:
+    async def _crowd(self, interface: str, network: str, event: Event, refusal: Refusal) -> Refusal:
         """Return `refusal` for a request from an unknown sender, or TOO_MANY when its network tries too often.
 
         `refusal` is recorded in one audit stream for all such senders, as long as the rate limit for records allows it.
         """
         now = self._clock.now()
-        spent = await self._rate_limits.take((RateLimit(f"crowd:{door}:{network}", CROWD, _MINUTE),), now)
+        spent = await self._rate_limits.take((RateLimit(f"crowd:{interface}:{network}", CROWD, _MINUTE),), now)
         if spent is not None:
             return _later(spent.retry_after_s)
-        record = (RateLimit(f"record:{door}", CROWD, _MINUTE),)
+        record = (RateLimit(f"record:{interface}", CROWD, _MINUTE),)
         await self._audit_log.write(
-            stranger_stream(door),
+            stranger_stream(interface),
             lambda builder: self._records.note_within(
                 builder.record(event, network=network, code=refusal.code), record, now
             ),
@@ -191,7 +191,7 @@ class LaunchTickets:
             return await self._launches.confirm(hashed, digest(visitor), now, builder.record(Event.PORTAL_LAUNCH_USED))
 
         found = await self._settle(hashed, attempt, network)
-        opened = await self._door.open(found.customer, found.factors, found.account, "launch", replaces)
+        opened = await self._sessions.open(found.customer, found.factors, found.account, "launch", replaces)
         return opened, found.wanted
 
     async def put_client(self, client_id: str, name: str, by: str) -> Credential:

@@ -103,7 +103,7 @@ class Binding:
 class Session:
     """A signed-in browser: who, with which factor classes, since when; only a hash of its id is stored.
 
-    `login` stays the same when the session gets a new id. `door` is the interface that opened it, such as portal.
+    `login` stays the same when the session gets a new id. `interface` is what that opened it, such as portal.
     """
 
     id_hash: bytes
@@ -111,7 +111,7 @@ class Session:
     customer: CustomerId
     factors: frozenset[FactorClass]
     account: AccountNumber | None
-    door: str
+    interface: str
     created_at: datetime
     seen_at: datetime
     ends_at: datetime

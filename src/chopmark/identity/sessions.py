@@ -158,7 +158,7 @@ class SessionService:
         session = None if replaces is None else await self.seen(replaces)
         if found is None:
             return Way(f"claim:{claim.hashed}", Entry.STRANGER)
-        if session is not None and session.customer == found.customer and session.door == "launch":
+        if session is not None and session.customer == found.customer and session.interface == "launch":
             return Way(found.customer, Entry.LAUNCH)
         recognised = self._known.recognises(known, found.customer, found.bound_at)
         return Way(found.customer, Entry.KNOWN if recognised else Entry.STRANGER)
@@ -198,7 +198,7 @@ class SessionService:
         ways to sign in again.
         """
         binding = await self._records.binding(session.customer)
-        if coded and binding.closed and session.door == "launch":
+        if coded and binding.closed and session.interface == "launch":
             await self._audit_log.write(
                 customer_stream(session.customer),
                 lambda builder: self._entries.reopen(
@@ -212,19 +212,19 @@ class SessionService:
         customer: CustomerId,
         factors: frozenset[FactorClass],
         account: AccountNumber | None,
-        door: str,
+        interface: str,
         replaces: str | None,
     ) -> Opened:
-        """Return a new session for a customer whom an interface (`door`) has authenticated; end the replaced one."""
+        """Return a new session for a customer whom an interface has authenticated; end the replaced one."""
         await self._replaced(replaces)
         now = self._clock.now()
         token = bearer(self._entropy)
         login = LoginId(new_id(self._entropy))
-        session = Session(digest(token), login, customer, factors, account, door, now, now, now + ABSOLUTE)
+        session = Session(digest(token), login, customer, factors, account, interface, now, now, now + ABSOLUTE)
         old = None if replaces is None else digest(replaces)
 
         async def attempt(builder: RecordBuilder) -> None:
-            facts = {"door": door, "factor": "+".join(sorted(factors)), "account": account, "login": login}
+            facts = {"door": interface, "factor": "+".join(sorted(factors)), "account": account, "login": login}
             await self._sessions.open(session, old, builder.record(Event.PORTAL_SESSION_OPENED, **facts))
 
         await self._audit_log.write(customer_stream(customer), attempt)

@@ -18,7 +18,7 @@ async def arrived(context: RaContext, caller: Caller, snapshot: OrderSnapshot, n
     changes nothing.
     """
     order = snapshot.order
-    old = next((held for held in snapshot.holdings if held.superseded_by == order.serial), None)
+    old = next((held for held in snapshot.certificates if held.superseded_by == order.serial), None)
     works = context.revoke_old(old, "superseded", order.customer, order.id)
 
     # [tx] The order, its record, and the outbox row of the revocation.

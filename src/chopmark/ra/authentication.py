@@ -42,5 +42,5 @@ class RequestAuthentication:
         if found is None:
             return None
         session = found.session
-        caller = Caller(session.customer, session.factors, session.door, session.login, language, found.snapshot)
+        caller = Caller(session.customer, session.factors, session.interface, session.login, language, found.snapshot)
         return AuthenticatedRequest(token, session, caller, repeat, begun=found.begun)

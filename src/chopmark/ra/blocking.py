@@ -80,10 +80,10 @@ class KeyBlocks:
             raise Refused(_BUSY)
         # 3. The renewals that build on these certificates end, before the CA is told: whether it answers makes no
         #    difference for them. Then the CA revokes each certificate.
-        for holding in found:
-            await self._revocation.end_renewals(holding.customer, holding.serial)
-        for holding in found:
-            await self._issuer.revoke(holding.serial, reason)
+        for certificate in found:
+            await self._revocation.end_renewals(certificate.customer, certificate.serial)
+        for certificate in found:
+            await self._issuer.revoke(certificate.serial, reason)
         return Blocked(done, tuple(found))
 
     async def _block(
@@ -91,11 +91,11 @@ class KeyBlocks:
     ) -> bool | None:
         context = self._context
         works = {}
-        for holding in found:
-            notices = await context.notice(holding.customer, "revoked", None, serial=holding.serial)
-            works[holding.serial] = (
+        for certificate in found:
+            notices = await context.notice(certificate.customer, "revoked", None, serial=certificate.serial)
+            works[certificate.serial] = (
                 *notices,
-                context.revoke_work(holding.serial, reason, holding.customer, holding.order),
+                context.revoke_work(certificate.serial, reason, certificate.customer, certificate.order),
             )
         facts: dict[str, Fact] = {"spki_sha256": spki_sha256, "reason": reason, "count": len(found)}
 

@@ -55,7 +55,7 @@ class RaContext:
     """What a verb works with: store, directory, rate limits, audit log, policy, clock and randomness."""
 
     orders: Orders
-    holdings: SubscriberCertificates
+    certificates: SubscriberCertificates
     people: People
     rate_limits: RateLimits
     audit_log: AuditLog
@@ -70,12 +70,14 @@ class RaContext:
     imported: ImportedCertificates | None = None
     """None where nothing could be imported, as in tests of single verbs."""
 
-    async def proved(self, holding: SubscriberCertificate) -> None:
+    async def proved(self, certificate: SubscriberCertificate) -> None:
         """Write to the journal that a certificate was proved, before it counts as active; raises Refused if that fails.
 
         The line names no CA, because it is the RA that knows of the proof.
         """
-        deed = Line(Deed.PROVED, self.now(), IssuerId(""), holding.serial, holding.order, 0, holding.not_after)
+        deed = Line(
+            Deed.PROVED, self.now(), IssuerId(""), certificate.serial, certificate.order, 0, certificate.not_after
+        )
         await self.journal.write(deed)
 
     def now(self) -> datetime:
@@ -247,13 +249,13 @@ class RaContext:
         return replace(made, not_before=made.not_before + min(after, timedelta(minutes=30)))
 
 
-def facts_of(holding: SubscriberCertificate | None) -> CertificateFacts | None:
+def facts_of(certificate: SubscriberCertificate | None) -> CertificateFacts | None:
     """Return what policy needs to know of a certificate; None for no certificate."""
-    if holding is None:
+    if certificate is None:
         return None
-    usable = holding.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
-    held = holding.state is CertificateState.HELD
-    return CertificateFacts(holding.serial, holding.not_before, holding.not_after, usable, held)
+    usable = certificate.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
+    held = certificate.state is CertificateState.HELD
+    return CertificateFacts(certificate.serial, certificate.not_before, certificate.not_after, usable, held)
 
 
 def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:

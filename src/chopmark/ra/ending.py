@@ -71,12 +71,12 @@ class FirmRevocation:
         natural = isinstance(person, PersonId) and person.kind is not PersonIdKind.COMPANY
         if _PAPER.fullmatch(paper) is None or natural:
             raise Refused(_PAPER_WANTED)
-        holding = await context.holdings.get(serial)
-        if holding is None:
+        certificate = await context.certificates.get(serial)
+        if certificate is None:
             raise Refused(NO_CERTIFICATE)
         reason = CA_REASON[grounds]
-        notices = await context.notice(holding.customer, "revoked", None, serial=serial)
-        works = (*notices, context.revoke_work(serial, reason, holding.customer, holding.order))
+        notices = await context.notice(certificate.customer, "revoked", None, serial=serial)
+        works = (*notices, context.revoke_work(serial, reason, certificate.customer, certificate.order))
 
         # 2. [tx] The certificate is revoked and its order ends; record, notice and outbox row.
         async def attempt(builder: RecordBuilder) -> bool:
@@ -84,13 +84,13 @@ class FirmRevocation:
             record = builder.record(Event.STAFF_CERTIFICATE_REVOKED, **told)
             return await self._records.end(serial, reason, context.now(), works, record)
 
-        if not await context.audit_log.write(order_stream(holding.order), attempt):
+        if not await context.audit_log.write(order_stream(certificate.order), attempt):
             raise Refused(_OVER)
         # 3. The renewals that build on it end, before the CA is told: whether it answers does not matter for them.
-        await self._revocation.end_renewals(holding.customer, serial)
+        await self._revocation.end_renewals(certificate.customer, serial)
         # 4. The CA revokes.
         await self._issuer.revoke(serial, reason)
-        return await context.holdings.get(serial) or holding
+        return await context.certificates.get(serial) or certificate
 
 
 _OVER = Refusal(

@@ -86,7 +86,7 @@ class Enrolment:
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
         # 3. The policy allows the operation now.
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
@@ -309,14 +309,14 @@ def _old(
     """
     if operation is not Operation.REVOKE:
         return None if present is None else present.serial
-    holding = next((held for held in snapshot.holdings if held.serial == serial), None)
-    if holding is None:
+    certificate = next((held for held in snapshot.certificates if held.serial == serial), None)
+    if certificate is None:
         raise Refused(
             Refusal(Kind.NOT_FOUND, text("Please choose the certificate to be revoked."), field="serial", code="serial")
         )
-    if holding.former is not None:
+    if certificate.former is not None:
         raise Refused(_REVOKED_ELSEWHERE)
-    if holding.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
+    if certificate.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
         raise Refused(
             Refusal(Kind.CONFLICT, text("This certificate is not valid any more."), field="serial", code="not_valid")
         )
@@ -324,4 +324,4 @@ def _old(
         raise Refused(
             Refusal(Kind.MALFORMED, text("Please say why it should be revoked."), field="reason", code="reason")
         )
-    return holding.serial
+    return certificate.serial

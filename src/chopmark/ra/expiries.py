@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, Channel, CustomerId, text
+from chopmark.ra.reminders.policy import DEAD_FOR
 from chopmark.tw.trading_days import Standing, TradingCalendar
 from chopmark.tw.zone import TAIPEI, local_date, local_midnight
 
@@ -116,8 +117,13 @@ class Endings:
 class ExpiryPages(Protocol):
     """Reads the certificates by their end."""
 
-    async def after(self, cursor: Cursor, until: datetime, channels: Collection[Channel], most: int) -> Endings:
-        """Return certificates that end later than the cursor and before `until`, at most `most`, in order."""
+    async def after(
+        self, cursor: Cursor, until: datetime, channels: Collection[Channel], dead_since: datetime, most: int
+    ) -> Endings:
+        """Return certificates that end later than the cursor and before `until`, at most `most`, in order.
+
+        Contacts count as dead that a gateway called so since `dead_since`.
+        """
         ...
 
 
@@ -203,7 +209,9 @@ class Expiries:
     async def page(self, window: Window, cursor: Cursor | None = None, most: int = MOST_ROWS) -> ExpiryPage:
         """Return the next certificates of the window, at most `most`; a page may be empty and not the last."""
         begin = cursor or Cursor(window.since)
-        found = await self._pages.after(begin, window.until, self._channels, min(max(1, most), MOST_ROWS))
+        found = await self._pages.after(
+            begin, window.until, self._channels, window.now - DEAD_FOR, min(max(1, most), MOST_ROWS)
+        )
         judged = (judge(row, window, self._calendar) for row in found.rows)
         return ExpiryPage(tuple(row for row in judged if row is not None), found.following)
 

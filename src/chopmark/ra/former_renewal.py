@@ -2,17 +2,22 @@
 
 1. Its signature verifies under one of the certificates that the settings pin for its issuer now. A name never suffices,
    and a row of the database does not suffice either.
-2. Its own CA says that it is not revoked, in a statement that still counts.
+2. Its key passes the checks that ours have to pass (`pki.key_checks`): others could sign with a weak one.
+3. Its own CA says that it is not revoked, in a statement that still counts.
 
 Otherwise the customer has to apply (TW-05), and the refusal says so.
 """
+
+from dataclasses import replace
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
+from chopmark.pki import key_checks
 from chopmark.pki.path import issued_by_any
+from chopmark.pki.x509 import spki_der
 from chopmark.ra.context import RaContext
 from chopmark.ra.former_issuers import GoodThere, RevokedThere
 from chopmark.ra.imported import Fingerprint
@@ -30,6 +35,8 @@ async def require_good_there(context: RaContext, order: Order, old: SubscriberCe
     issuer = context.former.by_id.get(old.former.issuer)
     if issuer is None or not issued_by_any(old.der, issuer.certificates):
         raise Refused(_NOT_THEIRS)
+    if key_checks.judge(spki_der(old.der)):
+        raise Refused(_WEAK)
     now = context.now()
     status = await context.former.status.status_of(issuer.id, old.former.serial, now)
     if isinstance(status, GoodThere) and now < status.until:
@@ -59,6 +66,7 @@ _NOT_THEIRS = Refusal(
     text("This certificate cannot be renewed here. Please apply for a new one instead; it takes a few minutes."),
     code="former_issuer",
 )
+_WEAK = replace(_NOT_THEIRS, code="former_key")
 _UNKNOWN = Refusal(
     Kind.FORBIDDEN,
     text(

@@ -6,14 +6,14 @@ that was asked already says so, and what was noted as done is not asked for agai
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import customer_stream
-from chopmark.ca.external.ports import Client, Ending
+from chopmark.ca.external.ports import Ending
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 from chopmark.ra.context import RaContext
@@ -29,10 +29,18 @@ REASON: Final = "superseded"
 log = structlog.get_logger()
 
 
+class Revokes(Protocol):
+    """What is needed of a CA's client here."""
+
+    async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
+        """Have a certificate revoked; DONE also when it was revoked already."""
+        ...
+
+
 class FormerRevocation:
     """Lists what a person has to have revoked at former issuers, and asks those that have a client."""
 
-    def __init__(self, context: RaContext, imported: ImportedCertificates, clients: Mapping[str, Client]) -> None:
+    def __init__(self, context: RaContext, imported: ImportedCertificates, clients: Mapping[str, Revokes]) -> None:
         self._context = context
         self._imported = imported
         self._clients = clients
@@ -67,8 +75,8 @@ class FormerRevocation:
             await self._round(issuer, client)
         return 0
 
-    async def _round(self, issuer: str, client: Client) -> None:
-        due = await self._imported.to_revoke(issuer, self._context.now(), self._after.get(issuer), ROUND)
+    async def _round(self, issuer: str, client: Revokes) -> None:
+        due = await self._imported.due_at(issuer, self._context.now(), self._after.get(issuer), ROUND)
         self._after.pop(issuer, None)
         failed = 0
         for one in due:

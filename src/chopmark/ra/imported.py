@@ -91,10 +91,14 @@ class ImportedCertificates(Protocol):
         """Store that its own CA has revoked an active one; False when it is not active any more."""
         ...
 
-    async def to_revoke(
+    async def to_revoke(self, now: datetime, limit: int) -> list[ImportedCertificate]:
+        """Return those that their own CA is to be asked to revoke by now (`revoke_after`), the longest due first."""
+        ...
+
+    async def due_at(
         self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int
     ) -> list[ImportedCertificate]:
-        """Return those that this CA is to be asked to revoke by now (`revoke_after`), the longest due first.
+        """Return those of one issuer that `to_revoke` would return.
 
         `after` is the moment and the fingerprint of the last one of a round before: those behind it are returned.
         """

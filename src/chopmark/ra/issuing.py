@@ -106,7 +106,7 @@ class Issuing:
         named = isinstance(request, csr.Request) and request.spki_sha256 == order.spki_sha256
         spki = request.spki_der if isinstance(request, csr.Request) and named else b""
         subject = {**self.named(order, snapshot.customer), "customer": order.customer, "account": order.account}
-        old = snapshot.holding(order.old_serial) if order.operation is Operation.REKEY else None
+        old = snapshot.certificate(order.old_serial) if order.operation is Operation.REKEY else None
         replaces = None if old is None or old.former is not None else old.der
         return IssuanceRequest(order.id, order.profile, spki, subject, order.csr or b"", replaces, records)
 
@@ -136,16 +136,16 @@ class Issuing:
         works = self._block_old(order) or await self._swap_old(order)
         undone = (context.revoke_work(answer.serial, "cessation_of_operation", order.customer, order.id),)
         held = (context.hold_work(answer.serial, order.customer, order.id), *(() if overlap else works))
-        holding = _holding(order, answer, context.now())
+        certificate = _certificate(order, answer, context.now())
 
         async def attempt(builder: RecordBuilder) -> OrderState | None:
             record = builder.record(Event.RA_ORDER_ISSUED, serial=answer.serial)
             refused = builder.record(Event.RA_ORDER_REFUSED, serial=answer.serial, code="ended_meanwhile")
             otherwise = AlternativeOutcome(undone, refused, held)
-            return await context.orders.fulfil(order, holding, works, record, otherwise, swap=not overlap)
+            return await context.orders.fulfil(order, certificate, works, record, otherwise, swap=not overlap)
 
         became = await context.audit_log.write(order_stream(order.id), attempt)
-        return holding if became is OrderState.ISSUED and overlap and not works else None
+        return certificate if became is OrderState.ISSUED and overlap and not works else None
 
     def _block_old(self, order: Order) -> tuple[OutboxJob, ...]:
         if order.reason not in {Reason.LOST, Reason.COMPROMISED} or order.old_serial is None:
@@ -159,7 +159,7 @@ class Issuing:
         """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""
         if self._issuer.allows_overlap:
             return ()
-        old = present_of(tuple(await self._context.holdings.all(order.customer)), self._context.policy.profile)
+        old = present_of(tuple(await self._context.certificates.all(order.customer)), self._context.policy.profile)
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
         return self._context.revoke_old(old, "superseded", order.customer, order.id)
@@ -192,7 +192,7 @@ class Issuing:
         raise Refused(DISTRUSTED)
 
 
-def _holding(order: Order, certified: Certified, now: datetime) -> SubscriberCertificate:
+def _certificate(order: Order, certified: Certified, now: datetime) -> SubscriberCertificate:
     return SubscriberCertificate(
         serial=certified.serial,
         customer=order.customer,

@@ -40,7 +40,7 @@ def old_key(
     order = snapshot.order
     if order.operation is not Operation.REKEY:
         return None, None
-    old = snapshot.holding(order.old_serial)
+    old = snapshot.certificate(order.old_serial)
     if old is None or old.state is not CertificateState.ACTIVE or order.nonce is None:
         raise Refused(
             Refusal(

@@ -88,7 +88,7 @@ class CustomerQueries:
         """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
@@ -104,19 +104,19 @@ class CustomerQueries:
         """Return the caller's order as it counts now."""
         return await self._context.order(caller, order)
 
-    async def holdings(self, caller: Caller) -> list[SubscriberCertificate]:
+    async def certificates(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return the caller's certificates, newest first."""
-        return await self._context.holdings.all(caller.customer)
+        return await self._context.certificates.all(caller.customer)
 
     async def revocable(self, caller: Caller) -> list[SubscriberCertificate]:
         """Return those of the caller's certificates that can still be revoked, newest first."""
         now, ends = self._context.now(), {CertificateState.ACTIVE, CertificateState.HELD}
-        ours = (one for one in await self.holdings(caller) if one.former is None)
+        ours = (one for one in await self.certificates(caller) if one.former is None)
         return [one for one in ours if one.state in ends and now <= one.not_after]
 
-    async def holding(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
+    async def certificate(self, caller: Caller, serial: Serial) -> SubscriberCertificate | None:
         """Return one of the caller's certificates; None for another customer's."""
-        found = await self._context.holdings.get(serial)
+        found = await self._context.certificates.get(serial)
         return found if found is not None and found.customer == caller.customer else None
 
     async def snapshot(self, caller: Caller, order: OrderId) -> OrderSnapshot:

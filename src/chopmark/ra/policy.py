@@ -152,27 +152,27 @@ class Advice:
         return wanted
 
 
-def advise(policy: Policy, holding: CertificateFacts | None, now: datetime) -> Advice:
+def advise(policy: Policy, certificate: CertificateFacts | None, now: datetime) -> Advice:
     """Say what the customer should do now (the manual's 3-1 and 3-2); after `not_after` that is a new application."""
-    if holding is None:
+    if certificate is None:
         return Advice(
             Operation.ENROL, Reason.FIRST, text("You have no certificate yet. Apply for one to be able to trade.")
         )
-    if holding.held:
+    if certificate.held:
         why = text("You told us that your certificate is lost. It is blocked; please apply for a new one.")
         return Advice(Operation.REPLACE, Reason.LOST, why)
-    if not holding.usable:
+    if not certificate.usable:
         return Advice(
             Operation.ENROL, Reason.FIRST, text("Your last certificate was revoked. Apply for a new one to trade.")
         )
-    if now > holding.not_after:
-        day = local_date(holding.not_after).isoformat()
+    if now > certificate.not_after:
+        day = local_date(certificate.not_after).isoformat()
         return Advice(
             Operation.ENROL, Reason.EXPIRED, text("Your certificate ended on %(date)s. Apply for a new one.", date=day)
         )
-    opens = renewal_opens(policy, holding.not_after)
+    opens = renewal_opens(policy, certificate.not_after)
     if now >= opens:
-        day = local_date(holding.not_after).isoformat()
+        day = local_date(certificate.not_after).isoformat()
         return Advice(
             Operation.REKEY, None, text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date=day)
         )

@@ -165,7 +165,7 @@ class Orders(Protocol):
     async def fulfil(
         self,
         order: Order,
-        holding: SubscriberCertificate,
+        certificate: SubscriberCertificate,
         works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,

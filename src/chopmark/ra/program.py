@@ -25,7 +25,7 @@ from chopmark.ra.model import BEFORE_SUBMISSION, HAS_A_KEY, Order, ended
 from chopmark.ra.ports import Credential, Credentials, SubscriberCertificate
 from chopmark.ra.rekey import Rekey
 
-DOOR = "est"
+INTERFACE = "est"
 PROGRAM = LoginId("program")
 """The login id used for a program that shows a certificate; no real login has this id."""
 _WITH_CREDENTIAL = frozenset({Operation.ENROL, Operation.REPLACE})
@@ -129,7 +129,7 @@ class ProgramEnrolment:
         if await context.rate_limits.take((_REFUSALS,), context.now()) is None:
 
             async def attempt(builder: RecordBuilder) -> None:
-                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=DOOR))
+                await context.orders.note(builder.record(Event.RA_CREDENTIAL_REFUSED, code=code, door=INTERFACE))
 
             await context.audit_log.write(system_stream("est"), attempt)
         return _UNKNOWN
@@ -141,19 +141,19 @@ class ProgramEnrolment:
         Refused is raised. A new certificate is proved by a request for its own key over a connection that it opened.
         """
         # 1. The certificate is one of ours, or one that was imported, to the byte.
-        holding = await self._known(shown)
-        own = _key_of(csr_der) == holding.spki_sha256
+        certificate = await self._known(shown)
+        own = _key_of(csr_der) == certificate.spki_sha256
         # 2. A new certificate that asks for its own key has proved that it works.
-        if holding.state is CertificateState.ISSUED and own:
-            return await self._proved(holding, shown)
+        if certificate.state is CertificateState.ISSUED and own:
+            return await self._proved(certificate, shown)
         # 3. Otherwise the certificate is active and not expired.
-        refused = await self._may_renew(holding)
+        refused = await self._may_renew(certificate)
         if refused is not None:
             raise Refused(refused)
         # 4. The customer has begun the renewal at the portal.
-        order = await self._renewal_of(holding)
-        if order is None and own and holding.former is None:
-            return await self._progress(await self._order(holding))
+        order = await self._renewal_of(certificate)
+        if order is None and own and certificate.former is None:
+            return await self._progress(await self._order(certificate))
         if order is None:
             raise Refused(_BEGIN_AT_THE_PORTAL)
         # 5. The order has no key yet, so this key is bound; or this is the key that was bound.
@@ -170,42 +170,42 @@ class ProgramEnrolment:
             raise Refused(_NOT_OURS) from error
         # A serial number of ours first; then the fingerprint of one that was imported.
         for name in (serial, Serial(hashlib.sha256(shown.certificate).hexdigest())):
-            holding = await self._context.holdings.get(name)
-            if holding is not None and holding.der == shown.certificate:
-                return holding
+            certificate = await self._context.certificates.get(name)
+            if certificate is not None and certificate.der == shown.certificate:
+                return certificate
         raise Refused(_NOT_OURS)
 
-    async def _proved(self, holding: SubscriberCertificate, shown: PresentedCertificate) -> Progress:
-        order = await self._order(holding)
+    async def _proved(self, certificate: SubscriberCertificate, shown: PresentedCertificate) -> Progress:
+        order = await self._order(certificate)
         return await self._progress((await self._rekey.prove_by_use(_caller(order), order.id, shown)).order)
 
-    async def _may_renew(self, holding: SubscriberCertificate) -> Refusal | None:
+    async def _may_renew(self, certificate: SubscriberCertificate) -> Refusal | None:
         """Return the refusal of a certificate that has ended, is on hold or not proved (incident 18), or None."""
-        if holding.state is CertificateState.ISSUED:
+        if certificate.state is CertificateState.ISSUED:
             return _PROVE_FIRST
-        if holding.state is not CertificateState.ACTIVE or self._context.now() > holding.not_after:
+        if certificate.state is not CertificateState.ACTIVE or self._context.now() > certificate.not_after:
             return _NOT_VALID
         return None
 
-    async def _renewal_of(self, holding: SubscriberCertificate) -> Order | None:
+    async def _renewal_of(self, certificate: SubscriberCertificate) -> Order | None:
         """Return the live renewal of this certificate for which a program makes the key, or None."""
-        for order in await self._context.orders.live(holding.customer):
+        for order in await self._context.orders.live(certificate.customer):
             counts = order.at(self._context.now(), self._context.policy)
-            mine = order.operation is Operation.REKEY and order.old_serial == holding.serial
+            mine = order.operation is Operation.REKEY and order.old_serial == certificate.serial
             if counts.live and mine and order.key_home is KeyHome.HELPER:
                 return counts
         return None
 
-    async def _order(self, holding: SubscriberCertificate) -> Order:
-        order = await self._context.orders.get(holding.order)
+    async def _order(self, certificate: SubscriberCertificate) -> Order:
+        order = await self._context.orders.get(certificate.order)
         if order is None:
-            raise ValueError(f"certificate {holding.serial} of no order")
+            raise ValueError(f"certificate {certificate.serial} of no order")
         return order
 
     async def _progress(self, order: Order) -> Progress:
         if order.state in {OrderState.ISSUED, OrderState.ACTIVE} and order.serial is not None:
-            holding = await self._context.holdings.get(order.serial)
-            return Progress(order, None if holding is None else holding.der)
+            certificate = await self._context.certificates.get(order.serial)
+            return Progress(order, None if certificate is None else certificate.der)
         if not order.live:
             raise Refused(ended(order))
         return Progress(order, None)
@@ -216,7 +216,7 @@ def _caller(order: Order, login: LoginId = PROGRAM) -> Caller:
 
     `login` is the login in which the customer asked for the program's credential.
     """
-    return Caller(order.customer, order.login_factors, DOOR, login)
+    return Caller(order.customer, order.login_factors, INTERFACE, login)
 
 
 def _key_of(csr_der: bytes) -> str:

@@ -224,7 +224,7 @@ class Reentry:
         old = next(
             (
                 one
-                for one in await context.holdings.all(order.customer)
+                for one in await context.certificates.all(order.customer)
                 if one.profile == order.profile and one.state is CertificateState.ACTIVE
             ),
             None,

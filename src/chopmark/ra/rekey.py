@@ -107,7 +107,7 @@ class Rekey:
         old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
         await require_good_there(context, order, old)
         # 3. The policy still allows the operation: a day may have passed since the order was opened.
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
@@ -158,7 +158,7 @@ class Rekey:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
         spki = order.spki_sha256
         if order.operation is Operation.REVOKE and order.old_serial is not None:
-            target = snapshot.holding(order.old_serial)
+            target = snapshot.certificate(order.old_serial)
             spki = None if target is None else target.spki_sha256
         what = CodeFor(
             order=order.id,
@@ -267,13 +267,13 @@ class Rekey:
         # 2. The policy again: account, certificate and login factors may have changed since the order was opened.
         if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(snapshot.holdings, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile)
         advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
             raise Refused(refused)
         if order.operation is Operation.REKEY:
-            await require_good_there(context, order, snapshot.holding(order.old_serial))
+            await require_good_there(context, order, snapshot.certificate(order.old_serial))
         keyless = without_old_key(order.operation, had_one=present is not None)
         if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)
@@ -341,24 +341,24 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         # 1. The new key has signed this order and its nonce, or has opened the TLS connection.
-        holding = snapshot.holding(order.serial)
-        if holding is None:
+        certificate = snapshot.certificate(order.serial)
+        if certificate is None:
             raise ValueError(f"order {order.id} is issued without a certificate")
         if isinstance(evidence, PresentedCertificate):
-            if evidence.certificate != holding.der:
+            if evidence.certificate != certificate.der:
                 raise Refused(OTHER_CERTIFICATE)
         else:
-            require_signature(context, order, evidence, holding.der, holding.spki_sha256, "install")
+            require_signature(context, order, evidence, certificate.der, certificate.spki_sha256, "install")
         nonce = None if isinstance(evidence, PresentedCertificate) else order.nonce
         if later:
             return await arrived(context, caller, snapshot, nonce)
-        return await self._activate(caller, snapshot, holding, nonce, installed)
+        return await self._activate(caller, snapshot, certificate, nonce, installed)
 
     async def _activate(
         self,
         caller: Caller,
         snapshot: OrderSnapshot,
-        holding: SubscriberCertificate,
+        certificate: SubscriberCertificate,
         nonce: bytes | None,
         installed: Installed,
     ) -> OrderSnapshot:
@@ -371,7 +371,7 @@ class Rekey:
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(snapshot.holdings, context.policy.profile)
+        old = present_of(snapshot.certificates, context.policy.profile)
         kept = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
             works += context.revoke_old(old, "superseded", order.customer, order.id, kept)
@@ -380,7 +380,7 @@ class Rekey:
             superseded = None if old is None else old.serial
             record = builder.record(
                 Event.RA_CERTIFICATE_ACTIVATED,
-                serial=holding.serial,
+                serial=certificate.serial,
                 old_serial=superseded,
                 installed=installed,
                 door=caller.interface,
@@ -388,7 +388,7 @@ class Rekey:
             return await context.orders.activate(order, nonce, installed, now, works, record, kept)
 
         # 2. Write the journal's line outside the database, so that a restore remembers the proof.
-        await context.proved(holding)
+        await context.proved(certificate)
         # 3. [tx] Activate, supersede, queue the notice and the old certificate's revocation.
         refused = await context.audit_log.write(order_stream(order.id), attempt)
         if refused is not None:

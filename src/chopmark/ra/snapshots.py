@@ -20,12 +20,12 @@ class CustomerSnapshot:
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[SubscriberCertificate, ...]
+    certificates: tuple[SubscriberCertificate, ...]
     live: tuple[Order, ...]
 
     def opened(self, order: Order) -> "OrderSnapshot":
         """Return the snapshot of an order that was just opened."""
-        return OrderSnapshot(order, self.customer, self.accounts, self.contacts, self.holdings, None, 0, ())
+        return OrderSnapshot(order, self.customer, self.accounts, self.contacts, self.certificates, None, 0, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class OrderSnapshot:
     customer: CustomerRow | None
     accounts: tuple[AccountRow, ...]
     contacts: tuple[ContactRow, ...]
-    holdings: tuple[SubscriberCertificate, ...]
+    certificates: tuple[SubscriberCertificate, ...]
     sent: Challenge | None
     codes: int
     tips: tuple[Tip, ...]
@@ -50,9 +50,9 @@ class OrderSnapshot:
     waiting: bool = False
     """The message with the newest code still waits for a gateway to accept it."""
 
-    def holding(self, serial: Serial | None) -> SubscriberCertificate | None:
+    def certificate(self, serial: Serial | None) -> SubscriberCertificate | None:
         """Return the customer's certificate with this serial, or None."""
-        return next((held for held in self.holdings if held.serial == serial), None)
+        return next((held for held in self.certificates if held.serial == serial), None)
 
     def now_as(self, order: Order) -> "OrderSnapshot":
         """Return the snapshot with the order as it stands after a step."""
@@ -73,13 +73,13 @@ class OrderSnapshot:
         """Return the snapshot after the right code, which is used up."""
         return replace(self, order=order, sent=replace(sent, state=ChallengeState.CONSUMED))
 
-    def issued(self, order: Order, holding: SubscriberCertificate) -> "OrderSnapshot":
+    def issued(self, order: Order, certificate: SubscriberCertificate) -> "OrderSnapshot":
         """Return the snapshot with the order's new certificate."""
-        return replace(self, order=order, holdings=(holding, *self.holdings))
+        return replace(self, order=order, certificates=(certificate, *self.certificates))
 
     def activated(self, order: Order, now: datetime) -> "OrderSnapshot":
         """Return the snapshot after the order's certificate was proved and has superseded the earlier ones."""
-        return replace(self, order=order, holdings=tuple(_after(order, held, now) for held in self.holdings))
+        return replace(self, order=order, certificates=tuple(_after(order, held, now) for held in self.certificates))
 
 
 def _after(order: Order, held: SubscriberCertificate, now: datetime) -> SubscriberCertificate:
@@ -144,13 +144,13 @@ class Snapshots(Protocol):
         ...
 
 
-def present_of(holdings: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
+def present_of(certificates: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
     """Return the certificate that decides what the customer may do: the active or held one, else the newest proved.
 
     One that was imported counts only as long as no certificate of ours is active or on hold; of several imported ones
     the one that ends last.
     """
-    held = [h for h in holdings if h.profile == profile and h.activated_at]
+    held = [h for h in certificates if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
     ours = [h for h in active if h.former is None]
     return next(iter(ours or sorted(active, key=lambda h: h.not_after, reverse=True) or held), None)

@@ -48,32 +48,32 @@ class Suspension:
         FORBIDDEN unless two different people are named (I32).
         """
         await two_people(self._context, by, approved_by, "certificate_hold")
-        holding = await self._holding(serial)
-        works = await self._works(holding, "certificate_held")
+        certificate = await self._certificate(serial)
+        works = await self._works(certificate, "certificate_held")
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.RA_CERTIFICATE_HELD, serial=serial, by=by, approved_by=approved_by)
             return await self._records.hold(serial, self._context.now(), works, record)
 
-        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(certificate.order), attempt):
             raise Refused(_NOT_IN_FORCE)
         await self.at_ca(serial)
-        return await self._holding(serial)
+        return await self._certificate(serial)
 
     async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Release the certificate from its hold and return it; raises as `hold` does."""
         await two_people(self._context, by, approved_by, "certificate_release")
-        holding = await self._holding(serial)
-        works = await self._works(holding, "certificate_released")
+        certificate = await self._certificate(serial)
+        works = await self._works(certificate, "certificate_released")
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
             return await self._records.release(serial, works, record)
 
-        if not await self._context.audit_log.write(order_stream(holding.order), attempt):
+        if not await self._context.audit_log.write(order_stream(certificate.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
-        return await self._holding(serial)
+        return await self._certificate(serial)
 
     async def at_ca(self, serial: Serial) -> None:
         """Make the CA hold or release the certificate, as our record says; safe to repeat.
@@ -84,22 +84,22 @@ class Suspension:
         if self._ca is None:
             return
         told: CertificateState | None = None
-        while (state := (await self._holding(serial)).state) is not told:
+        while (state := (await self._certificate(serial)).state) is not told:
             told = state
             if state is CertificateState.HELD:
                 await self._ca.hold(serial)
             elif state in {CertificateState.ACTIVE, CertificateState.ISSUED}:
                 await self._ca.release(serial)
 
-    async def _holding(self, serial: Serial) -> SubscriberCertificate:
-        holding = await self._context.holdings.get(serial)
-        if holding is None:
+    async def _certificate(self, serial: Serial) -> SubscriberCertificate:
+        certificate = await self._context.certificates.get(serial)
+        if certificate is None:
             raise Refused(NO_CERTIFICATE)
-        return holding
+        return certificate
 
-    async def _works(self, holding: SubscriberCertificate, template: str) -> tuple[OutboxJob, ...]:
-        notices = await self._context.notice(holding.customer, template, None, serial=holding.serial)
-        return (*notices, self._context.hold_work(holding.serial, holding.customer, holding.order))
+    async def _works(self, certificate: SubscriberCertificate, template: str) -> tuple[OutboxJob, ...]:
+        notices = await self._context.notice(certificate.customer, template, None, serial=certificate.serial)
+        return (*notices, self._context.hold_work(certificate.serial, certificate.customer, certificate.order))
 
 
 NO_CERTIFICATE = Refusal(Kind.NOT_FOUND, text("Nobody holds a certificate with this serial number."), field="serial")

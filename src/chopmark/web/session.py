@@ -49,7 +49,7 @@ async def authenticated_or_none(request: AnyRequest) -> AuthenticatedRequest | N
     session = await services(request).identity.sessions.seen(token)
     if session is None:
         return None
-    caller = Caller(session.customer, session.factors, session.door, session.login, lang_of(request).value)
+    caller = Caller(session.customer, session.factors, session.interface, session.login, lang_of(request).value)
     return AuthenticatedRequest(token, session, caller)
 
 

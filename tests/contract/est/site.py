@@ -100,7 +100,7 @@ class Site:
 
     def state(self, serial: Serial) -> str:
         """The state of a certificate in the RA's records."""
-        return self.do(lambda world: world.holding_of(serial)).state.value
+        return self.do(lambda world: world.stored_certificate(serial)).state.value
 
 
 def _pem(der: bytes) -> str:

@@ -105,14 +105,14 @@ def test_curl_and_openssl_enrol_and_prove_the_certificate(site: Site, door: Door
     own = ("--cert", site.folder / "own.pem", "--key", site.folder / "own.key")
     (proved,) = certificates(door.send("simplereenroll", csr, *own))
     assert proved == made
-    (holding,) = site.do(lambda world: world.services.ra.context.holdings.all(order.errand.caller.customer))
-    assert holding.state.value == "active"
+    (certificate,) = site.do(lambda world: world.services.ra.context.certificates.all(order.errand.caller.customer))
+    assert certificate.state.value == "active"
 
 
 def test_curl_renews_with_the_certificate_it_has(site: Site, door: Door) -> None:
     customer = CUSTOMERS[door.kind][0]
     old = site.held[customer]
-    shown = door.shown("old", old.key, old.holding.der)
+    shown = door.shown("old", old.key, old.certificate.der)
     own = old.key.request()
     refused = door.send("simplereenroll", Program.renewing(old)[1], *shown)
     assert (refused.status, b"begin the renewal at the portal" in refused.body) == (403, True)
@@ -122,10 +122,10 @@ def test_curl_renews_with_the_certificate_it_has(site: Site, door: Door) -> None
     approve(site, order)
     (made,) = certificates(door.send("simplereenroll", order.csr, *shown))
     assert verified(site, made)
-    assert site.state(old.holding.serial) == "active"
+    assert site.state(old.certificate.serial) == "active"
     new = door.shown("new", order.errand.key, made.public_bytes(Encoding.DER))
     assert certificates(door.send("simplereenroll", order.csr, *new, tls="1.2")) == [made]
-    assert site.state(old.holding.serial) == "superseded"
+    assert site.state(old.certificate.serial) == "superseded"
     ended = door.send("simplereenroll", order.csr, *shown)
     assert (ended.status, b"not valid any more" in ended.body) == (403, True)
 
@@ -134,7 +134,7 @@ def test_a_header_that_a_caller_writes_is_no_certificate(site: Site, door: Door)
     held = site.held[CUSTOMERS[door.kind][1]]
     csr = Program.renewing(held)[1]
     pem = quote((site.folder / "ca.pem").read_text())
-    own = quote(x509.load_der_x509_certificate(held.holding.der).public_bytes(Encoding.PEM).decode())
+    own = quote(x509.load_der_x509_certificate(held.certificate.der).public_bytes(Encoding.PEM).decode())
     for name in ("X-Client-Certificate", "x-client-certificate", "X_Client_Certificate"):
         for value in (own, pem):
             answer = door.send("simplereenroll", csr, "-H", f"{name}: {value}")
@@ -227,7 +227,7 @@ def test_bouncycastle_renews(site: Site, door: Door, bouncy: Bouncy) -> None:
     order = site.do(lambda world: Program.begun(world, Operation.REKEY, customer))
     csr.write_bytes(order.csr)
     p12 = site.folder / "bouncy.p12"
-    certificate = x509.load_der_x509_certificate(held.holding.der)
+    certificate = x509.load_der_x509_certificate(held.certificate.der)
     protection = BestAvailableEncryption(b"changeit")
     p12.write_bytes(pkcs12.serialize_key_and_certificates(b"old", held.key.private_key, certificate, None, protection))
     assert bouncy("reenrol", csr, p12, "changeit") == ["wait 15"]

@@ -53,19 +53,19 @@ def test_curl_and_openssl_enrol_and_prove_the_certificate_behind_each_proxy(site
     own = ("--cert", pem, "--key", key)
     for tls in ("1.2", "1.3"):
         assert certificates(door.send("simplereenroll", csr, *own, tls=tls)) == [made]
-    (holding,) = site.do(lambda world: world.services.ra.context.holdings.all(order.errand.caller.customer))
-    assert holding.state.value == "active"
+    (certificate,) = site.do(lambda world: world.services.ra.context.certificates.all(order.errand.caller.customer))
+    assert certificate.state.value == "active"
 
 
 def test_a_header_that_a_caller_writes_is_taken_away_by_each_proxy(site: Site, door: Door) -> None:
     _, customer = CUSTOMERS[door.kind]
     held = site.held[customer]
     csr = Program.renewing(held)[1]
-    own = x509.load_der_x509_certificate(held.holding.der).public_bytes(Encoding.PEM).decode()
+    own = x509.load_der_x509_certificate(held.certificate.der).public_bytes(Encoding.PEM).decode()
     for name in ("X-Client-Certificate", "x-client-certificate", "X_Client_Certificate"):
         answer = door.send("simplereenroll", csr, "-H", f"{name}: {quote(own)}")
         assert (answer.status, b"has not shown it" in answer.body) == (403, True), (name, answer.body)
-    spoken = door.send("simplereenroll", csr, *door.shown("held", held.key, held.holding.der))
+    spoken = door.send("simplereenroll", csr, *door.shown("held", held.key, held.certificate.der))
     assert (spoken.status, b"begin the renewal at the portal" in spoken.body) == (403, True), spoken.body
 
 

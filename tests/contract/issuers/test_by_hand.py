@@ -68,7 +68,7 @@ async def test_what_does_not_wait_is_refused_and_leaves_no_leaf(world: World) ->
     await asked(world, ONE)
     await asked(world, TWO, by_hand=False)
     await world.to_active()
-    ours = next(iter(world.held.values())).holding.serial
+    ours = next(iter(world.held.values())).certificate.serial
     for serial in (TWO, ours, Serial("0A03")):
         refused = await refusal(context(world).done(serial, "alice", "bob"))
         assert (refused.kind, refused.code) == (Kind.NOT_FOUND, "not_waiting")

@@ -47,7 +47,7 @@ async def certified(world: World, peer: ExternalPeer, operation: Operation = Ope
         peer.applicants.append((Applicant(errand.key, replace(peer.applicant().issuance, spki_der=spki)), ANN))
     await errand.confirm()
     await errand.prove()
-    return world.held[ANN].holding
+    return world.held[ANN].certificate
 
 
 async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_record(
@@ -82,7 +82,7 @@ async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_her
         assert (later.value.refusal.kind, later.value.refusal.code) == (Kind.UNAVAILABLE, "ca_unreachable")
     else:
         await certificates.revoke_certificate(settings, held.serial, "court", "115-訴-1", *PEOPLE)
-    assert (await world.holding_of(held.serial)).state is CertificateState.REVOKED
+    assert (await world.stored_certificate(held.serial)).state is CertificateState.REVOKED
     assert (await renewal.order()).state is OrderState.CANCELLED
     assert len(await world.records(Event.STAFF_CERTIFICATE_REVOKED)) == 1
     foreign.back()

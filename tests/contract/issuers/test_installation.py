@@ -62,11 +62,11 @@ async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cf
     world = World(services, cfssl.world.clock, cfssl.world.dice, services.foundation.settings.database_url)
     errand = await world.to_active(ANN)
     assert await errand.state() is OrderState.ACTIVE
-    holding = world.held[ANN].holding
-    assert holding.chain[-1] == stranger.der(cfssl.ca.chain[-1])
-    assert not cfssl.revoked(holding.der)
+    certificate = world.held[ANN].certificate
+    assert certificate.chain[-1] == stranger.der(cfssl.ca.chain[-1])
+    assert not cfssl.revoked(certificate.der)
     await world.revoked(ANN)
-    assert cfssl.revoked(holding.der)
+    assert cfssl.revoked(certificate.der)
     while await world.once("sequence"):
         pass
     assert (await world.audit()).findings == ()
@@ -120,7 +120,7 @@ async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Pa
 
 async def test_a_certificate_of_the_former_ca_is_still_revoked_there(world: World, cfssl: Cfssl) -> None:
     await world.to_active(ANN)
-    old = world.held[ANN].holding.serial
+    old = world.held[ANN].certificate.serial
     moved = await build(
         settings_of(cfssl, world.services.foundation.settings.data, database=world.url), world.clock, world.dice
     )

@@ -68,7 +68,7 @@ async def history(peer: ExternalPeer) -> Serial:
     world = peer.world.with_issuer(peer.issuer())
     await world.to_active(ANN)
     await world.to_active(BEN)
-    gone = world.held[BEN].holding.serial
+    gone = world.held[BEN].certificate.serial
     await world.revoked(BEN, Reason.COMPROMISED)
     await world.to_active(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE)
     await world.to_active(CEO)
@@ -85,7 +85,7 @@ async def history(peer: ExternalPeer) -> Serial:
         await errand.confirm()
     await world.work()
     world.clock.later(minutes=2)
-    return world.held[ANN].holding.serial
+    return world.held[ANN].certificate.serial
 
 
 class ClientKeyPem:
@@ -267,7 +267,7 @@ async def _no_reason(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("UPDATE foreign_requests SET reason = NULL WHERE by_hand = 1")
 
 
-async def _no_holding(peer: ExternalPeer, serial: Serial) -> None:
+async def _no_certificate(peer: ExternalPeer, serial: Serial) -> None:
     await peer.world.change("DELETE FROM holdings WHERE serial = :serial", serial=serial)
 
 
@@ -317,7 +317,7 @@ EDITS: dict[Edit, set[str]] = {
     _ticked_by_nobody: {"revoked_by_nobody", "audit_differs"},
     _tick_deleted: {"revoked_by_nobody"},
     _no_reason: {"state_of_end"},
-    _no_holding: {"holding_missing"},
+    _no_certificate: {"holding_missing"},
     _no_row: {"holding_without_certificate"},
     _shown_from_quarantine: {"audit_differs", "spki", "holding_missing"},
     _held_from_quarantine: {"holding_of_nothing"},
@@ -377,7 +377,7 @@ async def test_the_command_reads_both_kinds_of_certificates(
     connected = {"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors}
     secret = {"issuer_user": "chopmark-ra", "issuer_secret": SecretStr(AUTH_KEY)}
     assert await check.check_certificates(settings.model_copy(update=connected | secret), 0) == 1
-    serial = peer.world.held[ANN].holding.serial
+    serial = peer.world.held[ANN].certificate.serial
     # The firm in this peer's subjects is not the one of the installation's brand.
     assert capsys.readouterr().out == f"{serial}  subject\n2 certificates read, 0 linted, 1 faults.\n"
 

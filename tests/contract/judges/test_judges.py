@@ -85,7 +85,7 @@ async def made(world: World, tmp_path: Path) -> Made:
     folder.mkdir()
     for customer in (ANN, BEN, CEO, DAN):
         await world.to_active(customer)
-    write(folder, "old", world.held[ANN].holding.der)
+    write(folder, "old", world.held[ANN].certificate.der)
     world.clock.later(days=340)
     await world.to_active(ANN, Operation.REKEY)
     await world.revoked(BEN, Reason.COMPROMISED)
@@ -96,7 +96,7 @@ async def made(world: World, tmp_path: Path) -> Made:
     write(folder, "root", authority.chain[-1])
     write(folder, "responder", world.services.ca.responder.key.certificate_der)
     for name, customer in (("ann", ANN), ("ben", BEN), ("ceo", CEO), ("dan", DAN)):
-        write(folder, name, world.held[customer].holding.der)
+        write(folder, name, world.held[customer].certificate.der)
     for name in (*VALID, *ENDED):
         der = (folder / f"{name}.cer").read_bytes()
         (folder / f"{name}.ocsp").write_bytes(await answer(world, der, hashes.SHA1()))

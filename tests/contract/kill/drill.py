@@ -239,7 +239,7 @@ class Aftermath:
         assert await self.world.count("holdings", "order_id = :order", order=order.id) == 1, self.where
         old = self.drill.errand.old
         assert old is not None
-        assert await self.world.ca_state(old.holding.serial) == ("revoked", "superseded"), self.where
+        assert await self.world.ca_state(old.certificate.serial) == ("revoked", "superseded"), self.where
 
 
 def _sequence(content: bytes) -> bytes:

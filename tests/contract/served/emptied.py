@@ -42,7 +42,7 @@ class Machine:
 
     def cut_off(self) -> None:
         """Give the machine a network of its own, with nothing in it but itself."""
-        self.network = _holding(["unshare", "--net"])
+        self.network = _certificate(["unshare", "--net"])
         self.beside.append(self.network)
         self.sure("ip link set lo up")
 
@@ -99,7 +99,7 @@ def _plain() -> dict[str, str]:
     }
 
 
-def _holding(how: list[str], script: str = "") -> "subprocess.Popen[str]":
+def _certificate(how: list[str], script: str = "") -> "subprocess.Popen[str]":
     """Start a process that holds a namespace open, and wait until it is as it should be."""
     process = subprocess.Popen(
         [*how, "sh", "-ec", f"{script}\necho held\nexec sleep infinity"],
@@ -136,7 +136,7 @@ def emptied() -> Iterator[Machine]:
     (made / "counter.crt").write_bytes(certificate)
     layers += [f"cp {made}/counter.* /etc/nginx/chopmark/"]
     layers += [f"cp {made}/counter.crt /usr/local/share/ca-certificates/counter.crt", "update-ca-certificates"]
-    machine = Machine(made, _holding(["unshare", "--mount", "--propagation", "private"], "\n".join(layers)))
+    machine = Machine(made, _certificate(["unshare", "--mount", "--propagation", "private"], "\n".join(layers)))
     try:
         yield machine
     finally:

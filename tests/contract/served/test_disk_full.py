@@ -95,7 +95,7 @@ async def test_f16_a_full_disk_refuses_before_it_signs_and_status_goes_on_and_sp
     world: World, tmp_path: Path, disk: Path
 ) -> None:
     await world.to_active(BEN)
-    der = world.held[BEN].holding.der
+    der = world.held[BEN].certificate.der
     await world.once("publish")
     errand = await world.to_review(ANN)
     token = await session(world, ANN)

@@ -51,7 +51,7 @@ class Asked:
 
     def __init__(self, world: World, token: str) -> None:
         self.token = token
-        record = x509.load_der_x509_certificate(world.held[BEN].holding.der)
+        record = x509.load_der_x509_certificate(world.held[BEN].certificate.der)
         issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA256())
         self.question = builder.build().public_bytes(Encoding.DER)

@@ -59,7 +59,7 @@ async def _found(folder: Path) -> bytes:
     await world.to_active(ANN)
     for job in ("timestamp-key", "publish"):
         await world.once(job)
-    record, issuer = world.held[ANN].holding.der, services.ca.authority.view.certificate_der
+    record, issuer = world.held[ANN].certificate.der, services.ca.authority.view.certificate_der
     _pem(folder / "leaf.pem", record)
     _pem(folder / "ca.pem", issuer)
     _pem(folder / "root.pem", services.ca.authority.chain[-1])

@@ -54,7 +54,7 @@ class RelyingParty:
     async def answer(self, nonce: bytes | None = None) -> ocsp.OCSPResponse:
         """Ask; with a nonce for an answer that is made for this question."""
         issuer = x509.load_der_x509_certificate(self.world.services.ca.authority.view.certificate_der)
-        record = x509.load_der_x509_certificate(self.world.held[ANN].holding.der)
+        record = x509.load_der_x509_certificate(self.world.held[ANN].certificate.der)
         builder = ocsp.OCSPRequestBuilder().add_certificate(record, issuer, hashes.SHA1())
         if nonce is not None:
             builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
@@ -79,7 +79,7 @@ class RelyingParty:
         crl = await self.fresh_list()
         await self.fresh_answer()
         authority = self.world.services.ca.authority
-        record = pem(self.folder / "leaf.pem", self.world.held[ANN].holding.der)
+        record = pem(self.folder / "leaf.pem", self.world.held[ANN].certificate.der)
         ca = pem(self.folder / "ca.pem", authority.view.certificate_der)
         root = pem(self.folder / "root.pem", authority.chain[-1])
         (self.folder / "crl.pem").write_bytes(crl.public_bytes(Encoding.PEM))

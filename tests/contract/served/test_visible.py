@@ -37,7 +37,7 @@ async def test_i25_a_revocation_is_on_the_list_and_in_answers_within_five_second
     await errand.answer(await errand.code())
     token, terms = await session(world, ANN), await errand.terms()
     await world.work()
-    record = x509.load_der_x509_certificate(world.held[ANN].holding.der)
+    record = x509.load_der_x509_certificate(world.held[ANN].certificate.der)
     issuer = x509.load_der_x509_certificate(world.services.ca.authority.view.certificate_der)
     (point,) = record.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     address = str((point.full_name or [])[0].value).partition("8080")[2]

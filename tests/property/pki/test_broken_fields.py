@@ -23,7 +23,7 @@ from cryptography.x509 import ocsp as other_ocsp
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.pki import cms, csr, ocsp, possession, proof, tsp
 from chopmark.pki.possession import Possession
-from tests.vectors.pki.broken import NULL, OID, SEQUENCE, Broken, Node, breaks, element, read
+from tests.vectors.pki.broken import NULL, OCTET_STRING, OID, SEQUENCE, Broken, Node, breaks, element, read
 from tests.vectors.pki.house import NOW, house
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -379,3 +379,31 @@ def test_every_broken_field_of_a_wish_for_a_time_stamp_is_read_as_it_stands_or_r
     assert isinstance(tsp.parse_request(good), tsp.Ask)
     assert judged_wish(good) is None
     assert wrong(breaks(good), judged_wish) == []
+
+
+# breaks that another check would not see ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "tag"), [(1, 0x31), (3, 0xA1), (3, 0x80)], ids=["subject", "attributes", "no set"])
+def test_a_signed_request_whose_subject_or_attributes_are_something_else_is_refused(place: int, tag: int) -> None:
+    info = read(request("ec")).inside[0]
+    info.inside[place].tag = tag
+    answer = csr.parse(signed_request(request("ec"), info.encode(), key("ec")))
+    assert isinstance(answer, Refusal)
+    assert answer.code == "csr_malformed"
+
+
+def test_an_ecdsa_signature_with_parameters_is_refused() -> None:
+    """RFC 5754 s.3.3: they are absent, other than RSA's, which may be NULL."""
+    tree = read(signed_proof("ec"))
+    element(tree, SIGNER).inside[4].inside.append(Node(NULL, b""))
+    assert judged_proof("ec")(tree.encode()) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_signing_time_that_is_no_time_is_refused(kind: str) -> None:
+    attributes = element(read(signed_proof(kind)), ATTRIBUTES)
+    times = [one for one in attributes.inside if one.encode().startswith(SIGNING_TIME)]
+    assert len(times) == 1
+    times[0].inside[1].inside[0].tag = OCTET_STRING
+    assert judged_proof(kind)(signed_anew(signed_proof(kind), attributes.encode(), key(kind))) is None

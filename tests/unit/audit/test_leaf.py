@@ -160,6 +160,8 @@ def test_an_audit_key_is_long_enough_named_and_never_shown():
     assert "secret" not in repr(KEY)
     with pytest.raises(ValueError, match="32 bytes"):
         AuditKey("a1", bytes(31))
+    with pytest.raises(ValueError, match="a name"):
+        AuditKey("", bytes(32))
     with pytest.raises(ValueError, match="two audit keys"):
         AuditKeys([KEY, KEY])
 

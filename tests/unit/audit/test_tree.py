@@ -200,3 +200,12 @@ def test_a_stored_frontier_goes_on_where_it_stopped(size):
 def test_a_frontier_that_does_not_fit_its_size_is_refused(size, octets):
     with pytest.raises(ValueError, match="frontier"):
         Frontier.from_bytes(size, octets)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_tree_is_consistent_with_itself_only_without_a_proof_and_under_its_own_root(size):
+    root = bytes.fromhex(ROOTS[size])
+    other = bytes.fromhex(ROOTS[size + 1])
+    assert verify_consistency(size, size, root, root, ())
+    assert not verify_consistency(size, size, root, other, ())
+    assert not verify_consistency(size, size, root, root, (other,))

@@ -108,3 +108,15 @@ def test_a_made_share_has_all_its_random_bits_and_can_be_copied_by_hand():
     assert {len(group) for group in share.split("-")} == {4}
     with pytest.raises(ValueError, match="32"):
         new_share(b"short")
+
+
+@pytest.mark.parametrize("size", [0, 16, 31, 33])
+def test_salts_of_another_length_are_a_fault_of_the_program(size):
+    with pytest.raises(ValueError, match="32 bytes"):
+        Lock.fresh(bytes(size))
+
+
+def test_a_lock_costs_what_the_decision_says():
+    """RFC 9106 s.4, the second recommended option: 64 MiB, three passes."""
+    lock = Lock.fresh(bytes(32))
+    assert (lock.memory_kib, lock.passes) == (64 * 1024, 3)

@@ -61,3 +61,10 @@ def test_openssl_s_requests_are_accepted_and_their_key_is_the_one_openssl_reads(
     assert answer.spki_der == key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+@pytest.mark.parametrize(("size", "code"), [(16 * 1024, "csr_malformed"), (16 * 1024 + 1, "csr_too_large")])
+def test_a_request_of_16_kib_is_looked_at_and_one_octet_more_is_not(size, code):
+    answer = csr.parse(bytes(size))
+    assert isinstance(answer, Refusal)
+    assert answer.code == code

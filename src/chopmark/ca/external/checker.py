@@ -48,7 +48,7 @@ class Row:
 
     request: Request
     account: str
-    holding: Held | None
+    held: Held | None
     held_stream: tuple[bytes, ...]
     order: Ordered | None
     ticked: bool
@@ -104,7 +104,7 @@ def _judge(known: ExternalCaExpectations, row: Row, now: datetime, moduli: dict[
     yield from _ended(row)
     yield from _approved(known, row)
     if request.state not in COUNTS:
-        if row.holding is not None and row.holding.order == request.order:
+        if row.held is not None and row.held.order == request.order:
             yield "holding_of_nothing"
         return
     yield from _correspondence(row, now)
@@ -194,7 +194,7 @@ def _fits(
 
 def _correspondence(row: Row, now: datetime) -> Iterator[str]:
     """Yield where the RA's order, key and certificate row differ from the request."""
-    request, order, held = row.request, row.order, row.holding
+    request, order, held = row.request, row.order, row.held
     if order is None:
         yield "order_missing"
         return

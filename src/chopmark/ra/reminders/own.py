@@ -18,7 +18,7 @@ from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.policy import renewal_opens
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.reminders.plan import Ending, timeline
-from chopmark.ra.reminders.policy import ReminderPolicy, Step
+from chopmark.ra.reminders.policy import DEAD_FOR, ReminderPolicy, Step
 from chopmark.ra.reminders.ports import ReminderPreferences, ReminderState, Wishes
 from chopmark.ra.snapshots import CustomerSnapshot, present_of
 from chopmark.tw.trading_days import TradingCalendar
@@ -49,8 +49,8 @@ class OwnRows:
 class OwnReminderRows(Protocol):
     """Reads one customer's reminders."""
 
-    async def of(self, customer: CustomerId, certificate: str) -> OwnRows:
-        """Return the reminders of a certificate (serial or fingerprint), and the customer's dead contacts."""
+    async def of(self, customer: CustomerId, certificate: str, dead_since: datetime) -> OwnRows:
+        """Return the reminders of a certificate (serial or fingerprint), and contacts that died since then."""
         ...
 
 
@@ -104,12 +104,12 @@ class CustomerReminders:
     async def shown(self, caller: Caller) -> OwnReminders:
         """Return the reminders of the caller's present certificate."""
         snapshot = await self._context.customer_snapshot(caller)
-        present = present_of(snapshot.holdings, self._context.policy.profile)
+        present = present_of(snapshot.certificates, self._context.policy.profile)
         wishes = await self._preferences.of(caller.customer)
         now = self._context.now()
         if present is None or present.state is not CertificateState.ACTIVE or now > present.not_after:
             return OwnReminders(None, (), wishes, self._reached(snapshot, ()), ())
-        rows = await self._rows.of(caller.customer, present.serial)
+        rows = await self._rows.of(caller.customer, present.serial, now - DEAD_FOR)
         channels = self._reached(snapshot, rows.dead)
         lines = self._lines(caller.customer, present, rows, wishes, channels, now)
         return OwnReminders(present, lines, wishes, channels, self._pauses(present, now))
@@ -120,7 +120,7 @@ class CustomerReminders:
         Raises Refused (MALFORMED) for a pause that would leave out the last reminders, or that is over already.
         """
         snapshot = await self._context.customer_snapshot(caller)
-        present = present_of(snapshot.holdings, self._context.policy.profile)
+        present = present_of(snapshot.certificates, self._context.policy.profile)
         now = self._context.now()
         if paused_until is not None:
             last = None if present is None else self._last_pause(present)

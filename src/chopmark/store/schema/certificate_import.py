@@ -2,7 +2,7 @@
 
 from sqlalchemy import Index, Table
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, partial, words
+from chopmark.store.schema.columns import binary, integer, key, metadata, of_customer, partial, unique_where, words
 
 # A certificate is named by its fingerprint: serial numbers of another CA may be the same as ours. A row counts only
 # once its run is `live`: one statement at the end of an import makes all its rows count.
@@ -50,5 +50,6 @@ certificate_imports = Table(
     integer("created_at"),
     integer("finished_at", null=True),
     words("report", null=True),
-    Index("certificate_imports_by_input", "input_sha256"),
+    # At most one run is under way: two processes that begin at the same moment find the same one, or one gives way.
+    unique_where("certificate_imports_one_unfinished", "state", where="state = 'staging'"),
 )

@@ -70,6 +70,8 @@ class ListRefresh:
             late = before.next_update is None or before.next_update <= now
             say = log.error if late else log.warning
             say("former issuer's list not taken", kind=ca.id, path=location.place, code=f"former_list.{why}")
+        finally:
+            await self._lists.release(ca.id, location.place, self._holder)
 
     async def _take(self, ca: FormerCa, location: Location, before: KeptList, spool: Spool, generation: int) -> None:
         # 1. What the list is, whose it is, and whether it may be taken in place of the one before.

@@ -150,6 +150,10 @@ class FormerLists(Protocol):
         """Return the number of a new generation of this list's entries; None while another process takes the list."""
         ...
 
+    async def release(self, issuer: str, place: str, holder: str) -> None:
+        """Let other processes take the list; a process that dies keeps them from it for some minutes."""
+        ...
+
     async def put(self, issuer: str, place: str, generation: int, entries: Sequence[Entry]) -> None:
         """Store entries of a verified list; from now on they count as revoked."""
         ...

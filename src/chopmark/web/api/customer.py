@@ -53,14 +53,14 @@ async def certificates(request: Req, authenticated: Authenticated) -> list[Certi
     now = services(request).now()
     return [
         certificate_out(held, now)
-        for held in await services(request).ra.customer_queries.holdings(authenticated.caller)
+        for held in await services(request).ra.customer_queries.certificates(authenticated.caller)
     ]
 
 
 @get("/certificates/{serial:str}", responses=PROBLEMS)
 async def certificate(request: Req, authenticated: Authenticated, serial: FromPath[str]) -> CertificateOut:
     """Return one certificate of the customer with its chain."""
-    found = await services(request).ra.customer_queries.holding(authenticated.caller, Serial(serial))
+    found = await services(request).ra.customer_queries.certificate(authenticated.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
     return certificate_out(found, services(request).now(), whole=True, pem=True)

@@ -61,8 +61,8 @@ def _given(answer: Answer) -> Response[Any]:
 
 async def answer_lost(request: AnyRequest) -> Response[Any]:
     """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
-    token, repeat, door = token_of(request), await _repeat_of(request), services(request).identity.sessions
-    session = None if token is None or repeat is None else await door.before(token, repeat.digest)
+    token, repeat, sessions = token_of(request), await _repeat_of(request), services(request).identity.sessions
+    session = None if token is None or repeat is None else await sessions.before(token, repeat.digest)
     if token is None or repeat is None or session is None:
         raise Refused(SIGN_IN_AGAIN)
     answer = await _again(request, repeat.scope(session.customer), repeat)
@@ -70,7 +70,7 @@ async def answer_lost(request: AnyRequest) -> Response[Any]:
         await services(request).ra.idempotency.forget(repeat.scope(session.customer), repeat.name)
         raise Refused(SIGN_IN_AGAIN)
     response = _given(answer)
-    set_session(request, response, await door.step_up_again(session, token, repeat.digest))
+    set_session(request, response, await sessions.step_up_again(session, token, repeat.digest))
     return response
 
 

@@ -27,23 +27,23 @@ from chopmark.web.services import WebServices
 
 
 def certificate_out(
-    holding: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
+    certificate: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
 ) -> CertificateOut:
     """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too."""
     return CertificateOut(
-        serial=holding.serial,
-        state=state_now(holding, now).value,
-        not_before=epoch_ms(holding.not_before),
-        not_after=epoch_ms(holding.not_after),
-        days_left=days_left(holding, now),
-        account=holding.account,
-        key_home=holding.key_home.value,
-        order=holding.order,
-        superseded_by=holding.superseded_by,
-        der=to_b64(holding.der) if whole else None,
-        chain=[to_b64(der) for der in holding.chain] if whole else None,
-        certificate_pem=ssl.DER_cert_to_PEM_cert(holding.der) if pem else None,
-        chain_pem="".join(ssl.DER_cert_to_PEM_cert(der) for der in holding.chain) if pem else None,
+        serial=certificate.serial,
+        state=state_now(certificate, now).value,
+        not_before=epoch_ms(certificate.not_before),
+        not_after=epoch_ms(certificate.not_after),
+        days_left=days_left(certificate, now),
+        account=certificate.account,
+        key_home=certificate.key_home.value,
+        order=certificate.order,
+        superseded_by=certificate.superseded_by,
+        der=to_b64(certificate.der) if whole else None,
+        chain=[to_b64(der) for der in certificate.chain] if whole else None,
+        certificate_pem=ssl.DER_cert_to_PEM_cert(certificate.der) if pem else None,
+        chain_pem="".join(ssl.DER_cert_to_PEM_cert(der) for der in certificate.chain) if pem else None,
     )
 
 
@@ -93,7 +93,7 @@ def order_out(
             consent.sha256,
             [translator.translate(s, lang) for s in terms_in(web, consent.sentences, lang)],
         ),
-        certificate=None if view.holding is None else certificate_out(view.holding, now, whole=True),
+        certificate=None if view.certificate is None else certificate_out(view.certificate, now, whole=True),
         receipt=_receipt(order),
     )
 

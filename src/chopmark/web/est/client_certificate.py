@@ -1,6 +1,6 @@
 """Which certificate a program has opened its TLS connection with, in the two places where TLS may end.
 
-At a proxy, which names it in a header: believed only by a door whose one way in is the proxy's private socket. Or
+At a proxy, which names it in a header: believed only where the one way in is the proxy's private socket. Or
 here, where the server puts it into the ASGI scope (asgi.readthedocs.io, TLS extension 0.2); a header means nothing.
 """
 

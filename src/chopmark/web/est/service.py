@@ -57,8 +57,8 @@ Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class EstDoor:
-    """What the door is given: `certificates` are the CA's, DER, the root last; `attributes` are CsrAttrs, DER."""
+class EstServices:
+    """What EST is given: `certificates` are the CA's, DER, the root last; `attributes` are CsrAttrs, DER."""
 
     program: ProgramEnrolment
     label: str
@@ -86,8 +86,8 @@ class Est:
     A label is the profile's name, or `rfc7030` for clients of the first edition.
     """
 
-    def __init__(self, door: EstDoor) -> None:
-        self.door = door
+    def __init__(self, services: EstServices) -> None:
+        self.services = services
         self._operations: Mapping[tuple[str, str], Callable[[HTTPScope, Receive], Awaitable[_Answer]]] = {
             ("GET", "cacerts"): self._cacerts,
             ("GET", "csrattrs"): self._csrattrs,
@@ -100,13 +100,13 @@ class Est:
         if scope["type"] != ScopeType.HTTP:
             return
         if scope["path"].startswith(HEALTH):
-            await self.door.health.serve(scope, send)
+            await self.services.health.serve(scope, send)
             return
         try:
-            with self.door.load.counted():
+            with self.services.load.counted():
                 label, operation = self._operation(scope)
-                self.door.require_whole()
-                busy = await self.door.load.turn(known=operation != self._simpleenroll)
+                self.services.require_whole()
+                busy = await self.services.load.turn(known=operation != self._simpleenroll)
                 if busy is not None:
                     raise Refused(busy)
                 answer = await operation(scope, receive)
@@ -128,7 +128,7 @@ class Est:
     def _operation(self, scope: HTTPScope) -> tuple[str, Callable[[HTTPScope, Receive], Awaitable[_Answer]]]:
         label, _, name = scope["path"].removeprefix(ROOT).rpartition("/")
         offered = {operation: method for method, operation in self._operations}
-        known = scope["path"].startswith(ROOT) and label in {"", self.door.label, _FIRST_EDITION}
+        known = scope["path"].startswith(ROOT) and label in {"", self.services.label, _FIRST_EDITION}
         if not known or name not in offered:
             raise Refused(_NO_OPERATION)
         if scope["method"] != offered[name]:
@@ -137,13 +137,13 @@ class Est:
 
     async def _cacerts(self, _: HTTPScope, __: Receive) -> _Answer:
         """RFC 7030 s.4.1: the CA's certificates, nobody needs to be known for them."""
-        return _certificates(self.door.certificates)
+        return _certificates(self.services.certificates)
 
     async def _csrattrs(self, _: HTTPScope, __: Receive) -> _Answer:
         """RFC 7030 s.4.5, RFC 9908."""
-        if self.door.attributes is None:
+        if self.services.attributes is None:
             return _Answer(204)
-        return _base64(self.door.attributes, _ATTRIBUTES)
+        return _base64(self.services.attributes, _ATTRIBUTES)
 
     async def _simpleenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.1: the first certificate of an order, with the order's one-time credential (s.3.2.3)."""
@@ -152,15 +152,15 @@ class Est:
             return _Answer(401, b"", [_CHALLENGE])
         user, secret = _credential(scope)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self.door.program.enrol(user, secret, csr))
+        return self._progress(scope, await self.services.program.enrol(user, secret, csr))
 
     async def _simplereenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.2: a renewal, with the present certificate; or the new certificate's proof of itself."""
-        shown = self.door.certificate_of(scope)
+        shown = self.services.certificate_of(scope)
         if shown is None:
             raise Refused(_SHOW_CERTIFICATE)
         csr = await _request(scope, receive)
-        return self._progress(scope, await self.door.program.reenrol(PresentedCertificate(shown), csr))
+        return self._progress(scope, await self.services.program.reenrol(PresentedCertificate(shown), csr))
 
     def _progress(self, scope: HTTPScope, progress: Progress) -> _Answer:
         if progress.certificate is not None:
@@ -185,7 +185,7 @@ class Est:
 
     def _said(self, scope: HTTPScope, status: int, sentence: Text, headers: Headers) -> _Answer:
         lang = negotiate(None, None, _header(scope, b"accept-language"))
-        body = self.door.translator.translate(sentence, lang).encode()
+        body = self.services.translator.translate(sentence, lang).encode()
         return _Answer(status, body, [(b"content-type", b"text/plain; charset=utf-8"), *headers])
 
 

@@ -7,15 +7,15 @@ from chopmark.web.pages.views import CertificateView
 from chopmark.web.presenters import days_left, state_now
 
 
-def certificate_view(holding: SubscriberCertificate, account: str, now: datetime) -> CertificateView:
+def certificate_view(certificate: SubscriberCertificate, account: str, now: datetime) -> CertificateView:
     """Return a certificate as pages show it; `account` is its label."""
     return CertificateView(
-        holding.serial,
-        state_now(holding, now),
-        holding.not_before,
-        holding.not_after,
-        days_left(holding, now),
+        certificate.serial,
+        state_now(certificate, now),
+        certificate.not_before,
+        certificate.not_after,
+        days_left(certificate, now),
         account,
-        holding.key_home,
-        holding.superseded_by,
+        certificate.key_home,
+        certificate.superseded_by,
     )

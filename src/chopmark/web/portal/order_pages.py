@@ -340,10 +340,10 @@ def _wait(scene: _Scene) -> Page:
 
 
 def _install(scene: _Scene) -> Page:
-    holding = scene.view.holding
-    if holding is None:
+    certificate = scene.view.certificate
+    if certificate is None:
         raise ValueError("an issued order without a certificate")
-    shown = certificate_view(holding, scene.label, scene.view.now)
+    shown = certificate_view(certificate, scene.label, scene.view.now)
     order = scene.view.order
     if order.key_home is KeyHome.HELPER:
         return ProgramInstallPage(scene.frame, scene.head, shown)
@@ -353,15 +353,15 @@ def _install(scene: _Scene) -> Page:
 
 def _done(scene: _Scene) -> Page:
     order, view = scene.view.order, scene.view
-    holding = view.old if order.operation is Operation.REVOKE else view.holding
+    certificate = view.old if order.operation is Operation.REVOKE else view.certificate
     completed = order.activated_at or order.submitted_at
-    if holding is None or completed is None:
+    if certificate is None or completed is None:
         raise ValueError("a finished order without a certificate")
     channel, masked = scene.notified or (None, "")
     return DoneStepPage(
         scene.frame,
         scene.head,
-        certificate_view(holding, scene.label, view.now),
+        certificate_view(certificate, scene.label, view.now),
         Receipt(receipt_number(order), completed, channel, masked),
         None if order.operation is Operation.REVOKE else order.key_home,
         old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},

@@ -118,8 +118,8 @@ async def sign_in(request: Req) -> Response[Any]:
         return html(request, page, 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
-        door, address = services(request).identity.sessions, address_of(request)
-        opened = await door.sign_in(who, Secret(password), address, token_of(request), known)
+        sessions, address = services(request).identity.sessions, address_of(request)
+        opened = await sessions.sign_in(who, Secret(password), address, token_of(request), known)
     except Refused as refused:
         refusal = refused.refusal
         if refusal.kind not in {Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.FORBIDDEN}:
@@ -213,9 +213,9 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
     return next((account_label(row, lang_of(request)) for row in view.accounts if row.number == number), number)
 
 
-def _certificate(request: Req, view: Overview, holding: SubscriberCertificate) -> CertificateView:
-    shown = certificate_view(holding, _label(request, view, holding.account), view.now)
-    counts = view.present is not None and holding.serial == view.present.serial
+def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
+    shown = certificate_view(certificate, _label(request, view, certificate.account), view.now)
+    counts = view.present is not None and certificate.serial == view.present.serial
     return replace(shown, countdown=view.countdown) if counts else shown
 
 
@@ -306,7 +306,7 @@ async def inquiry(request: Req, authenticated: Authenticated, account: FromQuery
     web = services(request)
     view = await web.ra.customer_queries.overview(authenticated.caller)
     chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
-    held = await web.ra.customer_queries.holdings(authenticated.caller)
+    held = await web.ra.customer_queries.certificates(authenticated.caller)
     current = view.present
     page = InquiryPage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/inquiry"),

@@ -62,4 +62,12 @@ def upgrade() -> None:
         sa.Column("report", sa.Text),
         if_not_exists=True,
     )
-    op.create_index("certificate_imports_by_input", "certificate_imports", ["input_sha256"], if_not_exists=True)
+    op.create_index(
+        "certificate_imports_one_unfinished",
+        "certificate_imports",
+        ["state"],
+        unique=True,
+        sqlite_where=sa.text("state = 'staging'"),
+        postgresql_where=sa.text("state = 'staging'"),
+        if_not_exists=True,
+    )

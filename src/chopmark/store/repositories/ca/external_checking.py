@@ -56,7 +56,7 @@ def _judged(row: Row, records: tuple[StoredRecord, ...]) -> Judged:
     return Judged(
         request=request_of(row),
         account=row["order_account"] or "",
-        holding=held_of(row),
+        held=held_of(row),
         held_stream=() if row["held_chain"] is None else unblobs(bytes(row["held_chain"])),
         order=ordered_of(row),
         ticked=row["ticked_by"] is not None,

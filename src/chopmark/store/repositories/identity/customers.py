@@ -261,7 +261,7 @@ class SessionRepository:
                 customer=session.customer,
                 factors=words(frozenset(session.factors)),
                 account=session.account,
-                door=session.door,
+                door=session.interface,
                 created_at=ms(session.created_at),
                 seen_at=ms(session.seen_at),
                 ends_at=ms(session.ends_at),

@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from chopmark.audit.record import AuditRecord
-from chopmark.core.refusal import Refusal
+from chopmark.core.refusal import Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId
 from chopmark.ra.certificate_import.ports import Asked, Begun, Known
 from chopmark.ra.certificate_import.run import TAKEN
 from chopmark.ra.imported import Fingerprint, ImportedCertificate
 from chopmark.store.engine.columns import blobs, ms
-from chopmark.store.engine.port import Engine
+from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Batch, Row, Script, Value, guard, query
 from chopmark.store.repositories.ra.imported_certificates import COUNTS
 from chopmark.store.repositories.records import write_with_record
@@ -22,6 +22,7 @@ _AMONG = {
     "sqlite": "IN (SELECT value FROM json_each(:listed))",
     "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
 }
+_ATTEMPTS = 3
 _PERSONS = "SELECT person_id_hash AS named, id AS customer FROM customers WHERE person_id_hash {among}"
 _CUSTOMERS = "SELECT id AS named, id AS customer FROM customers WHERE id {among}"
 _ACCOUNTS = "SELECT number AS named, customer FROM accounts WHERE number {among}"
@@ -36,7 +37,7 @@ SELECT spki_sha256 FROM blocked_keys WHERE spki_sha256 {among}
 UNION SELECT spki_sha256 FROM keys WHERE spki_sha256 {among} AND blocked IS NOT NULL
 """
 _CERTIFIED = "SELECT customer FROM holdings WHERE customer {among} AND state IN ('active', 'held')"
-_UNFINISHED = "SELECT run, done FROM certificate_imports WHERE input_sha256 = :input AND state = 'staging' ORDER BY run"
+_UNFINISHED = "SELECT run, done FROM certificate_imports WHERE input_sha256 = :input AND state = 'staging'"
 _GIVE_UP_OTHERS = "UPDATE certificate_imports SET state = 'given_up' WHERE state = 'staging' AND input_sha256 <> :input"
 _BEGIN = """
 INSERT INTO certificate_imports (run, input_sha256, state, done, staff, created_at)
@@ -123,7 +124,12 @@ class CertificateImportRegistry:
             yield query(_BEGIN, run=run, input=input_sha256, staff=staff, now=ms(now))
             return Begun(run, 0)
 
-        return await self._engine.run(script)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._engine.run(script)
+            except Clash:  # another process began a run at this moment
+                continue
+        raise Refused(TAKEN)
 
     async def sweep(self, most: int) -> int:
         """As `ImportRegistry.sweep`."""

@@ -37,13 +37,14 @@ SELECT e.id, e.customer, e.account, e.not_after, e.state, e.serial, e.issuer,
     AND w.state IN ('open','bound','coded','checked','submitted','pending')) AS opened,
   (SELECT COUNT(*) FROM contacts c WHERE c.customer = e.customer AND c.disputed_at IS NULL
     AND c.channel IN (:mobile, :email) AND NOT EXISTS (SELECT 1 FROM unreachable_contacts u
-      WHERE u.customer = c.customer AND u.channel = c.channel AND u.version = c.version)) AS contacts,
+      WHERE u.customer = c.customer AND u.channel = c.channel AND u.version = c.version
+        AND u.since > :dead_since)) AS contacts,
   (SELECT MAX(c.channel) FROM contacts c JOIN unreachable_contacts u
-      ON u.customer = c.customer AND u.channel = c.channel AND u.version = c.version
+      ON u.customer = c.customer AND u.channel = c.channel AND u.version = c.version AND u.since > :dead_since
     WHERE c.customer = e.customer AND c.disputed_at IS NULL) AS dead,
   (SELECT COUNT(*) FROM reminders r WHERE r.state = 'sent' AND {{reminds}} AND NOT EXISTS (
     SELECT 1 FROM unreachable_contacts u WHERE u.customer = r.customer AND u.channel = r.channel
-      AND u.version = r.contact_version)) AS sent,
+      AND u.version = r.contact_version AND u.since > :dead_since)) AS sent,
   (SELECT MAX(r.ended_at) FROM reminders r WHERE r.state = 'sent' AND {{reminds}}) AS reminded_at
 FROM (SELECT * FROM ({_OURS}) ours UNION ALL SELECT * FROM ({_IMPORTED}) imported) e
 ORDER BY e.not_after, e.id LIMIT :most
@@ -56,12 +57,15 @@ class ExpiryRepository:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def after(self, cursor: Cursor, until: datetime, channels: Collection[Channel], most: int) -> Endings:
-        """Return certificates that end later than the cursor and before `until`, at most `most`, in order."""
+    async def after(
+        self, cursor: Cursor, until: datetime, channels: Collection[Channel], dead_since: datetime, most: int
+    ) -> Endings:
+        """As `ExpiryPages.after`."""
         values: dict[str, str | int] = {
             "after": ms(cursor.not_after),
             "id": cursor.id,
             "until": ms(until),
+            "dead_since": ms(dead_since),
             "mobile": Channel.MOBILE.value if Channel.MOBILE in channels else "",
             "email": Channel.EMAIL.value if Channel.EMAIL in channels else "",
         }

@@ -79,7 +79,7 @@ WHERE order_id = :id AND state IN ('issued', 'held') AND activated_at IS NULL
 
 def fulfilled(
     order: Order,
-    holding: SubscriberCertificate,
+    certificate: SubscriberCertificate,
     works: tuple[OutboxJob, ...],
     record: AuditRecord,
     otherwise: AlternativeOutcome,
@@ -90,15 +90,15 @@ def fulfilled(
 
     With `swap` the new certificate supersedes the old one at once: its CA ends the old one when it issues.
     """
-    store = _stored(holding)
-    at = ms(holding.issued_at)
+    store = _stored(certificate)
+    at = ms(certificate.issued_at)
 
     def fulfil(sql: str) -> Query:
-        return guard(sql, id=order.id, serial=holding.serial, now=at)
+        return guard(sql, id=order.id, serial=certificate.serial, now=at)
 
     # 1. As a rule nothing has come between: one bundle.
-    old = (*_supersede(order, holding.serial, at), *imported_still_active(order)) if swap else still_active(order)
-    changes = (*old, key_free(holding.spki_sha256), fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
+    old = (*_supersede(order, certificate.serial, at), *imported_still_active(order)) if swap else still_active(order)
+    changes = (*old, key_free(certificate.spki_sha256), fulfil(_FULFIL), store, *block_old_key(order), *queued(works))
     if (yield from write_with_record(record, *changes)) is not None:
         yield from wake(works)
         return OrderState.ISSUED
@@ -110,7 +110,7 @@ def fulfilled(
         yield from append(record)
         return OrderState.LOCKED
     # 3. The old certificate was revoked, or the key blocked, while the CA was at work: the new one is revoked (F22).
-    if why is None or not (yield from refuse(order.id, holding.serial, why)):
+    if why is None or not (yield from refuse(order.id, certificate.serial, why)):
         return None
     yield store
     yield query(END_UNPROVEN, id=order.id)
@@ -119,21 +119,21 @@ def fulfilled(
     return OrderState.REFUSED
 
 
-def _stored(holding: SubscriberCertificate) -> Query:
+def _stored(certificate: SubscriberCertificate) -> Query:
     return query(
         _STORE_HOLDING,
-        serial=holding.serial,
-        customer=holding.customer,
-        profile=holding.profile,
-        order_id=holding.order,
-        account=holding.account,
-        key_home=holding.key_home.value,
-        spki=holding.spki_sha256,
-        der=holding.der,
-        chain=blobs(holding.chain),
-        not_before=ms(holding.not_before),
-        not_after=ms(holding.not_after),
-        now=ms(holding.issued_at),
+        serial=certificate.serial,
+        customer=certificate.customer,
+        profile=certificate.profile,
+        order_id=certificate.order,
+        account=certificate.account,
+        key_home=certificate.key_home.value,
+        spki=certificate.spki_sha256,
+        der=certificate.der,
+        chain=blobs(certificate.chain),
+        not_before=ms(certificate.not_before),
+        not_after=ms(certificate.not_after),
+        now=ms(certificate.issued_at),
     )
 
 

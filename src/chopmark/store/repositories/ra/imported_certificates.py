@@ -22,6 +22,10 @@ _LIVING = f"{_FROM} AND i.customer = :customer AND i.state = 'active' ORDER BY i
 _GET = f"{_FROM} AND i.fingerprint = :fingerprint"
 _TO_REVOKE = f"""
 {_FROM} AND i.revoke_after IS NOT NULL AND i.revoke_after <= :now AND i.revoked_there_at IS NULL
+ORDER BY i.revoke_after, i.fingerprint LIMIT :most
+"""
+_DUE_AT = f"""
+{_FROM} AND i.revoke_after IS NOT NULL AND i.revoke_after <= :now AND i.revoked_there_at IS NULL
   AND i.issuer = :issuer AND (i.revoke_after > :after OR (i.revoke_after = :after AND i.fingerprint > :last))
 ORDER BY i.revoke_after, i.fingerprint LIMIT :most
 """
@@ -85,12 +89,16 @@ class ImportedCertificateRepository:
         revoked = guard(_REVOKED, fingerprint=fingerprint, reason=reason, now=ms(now))
         return await self._engine.run(_changed, revoked, record)
 
-    async def to_revoke(
+    async def to_revoke(self, now: datetime, limit: int) -> list[ImportedCertificate]:
+        """As `ImportedCertificates.to_revoke`."""
+        return await self._engine.read(_all, whole(_TO_REVOKE, now=ms(now), most=limit))
+
+    async def due_at(
         self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int
     ) -> list[ImportedCertificate]:
-        """As `ImportedCertificates.to_revoke`."""
+        """As `ImportedCertificates.due_at`."""
         since, last = (-1, "") if after is None else (ms(after[0]), after[1])
-        due = whole(_TO_REVOKE, issuer=issuer, now=ms(now), after=since, last=last, most=limit)
+        due = whole(_DUE_AT, issuer=issuer, now=ms(now), after=since, last=last, most=limit)
         return await self._engine.read(_all, due)
 
     async def asked_to_revoke(self) -> list[ImportedCertificate]:

@@ -237,7 +237,7 @@ class OrderRepository:
     async def fulfil(
         self,
         order: Order,
-        holding: SubscriberCertificate,
+        certificate: SubscriberCertificate,
         works: tuple[OutboxJob, ...],
         record: AuditRecord,
         otherwise: AlternativeOutcome,
@@ -245,7 +245,7 @@ class OrderRepository:
         swap: bool = False,
     ) -> OrderState | None:
         """As `fulfilment.fulfilled`."""
-        return await self._engine.run(fulfilled, order, holding, works, record, otherwise, swap=swap)
+        return await self._engine.run(fulfilled, order, certificate, works, record, otherwise, swap=swap)
 
     async def activate(
         self,

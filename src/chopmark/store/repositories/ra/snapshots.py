@@ -99,12 +99,12 @@ class SnapshotRepository:
 
 
 def _customer(found: Sequence[list[Row]]) -> CustomerSnapshot:
-    people, accounts, contacts, holdings, live = found
+    people, accounts, contacts, certificates, live = found
     return CustomerSnapshot(
         customer_of(people[0]) if people else None,
         tuple(map(account_of, accounts)),
         tuple(map(contact_of, contacts)),
-        tuple(map(any_holding_of, holdings)),
+        tuple(map(any_holding_of, certificates)),
         tuple(map(order_of, live)),
     )
 
@@ -120,7 +120,7 @@ def _order_parts(order: OrderId, sqls: tuple[str, ...], **value: Value) -> tuple
 
 
 def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> OrderSnapshot | None:
-    mine, sent, tip, people, accounts, contacts, holdings, customers_tip, logins = found
+    mine, sent, tip, people, accounts, contacts, certificates, customers_tip, logins = found
     if not mine or mine[0]["customer"] != customer:
         return None
     return OrderSnapshot(
@@ -128,7 +128,7 @@ def _order(customer: CustomerId, order: OrderId, found: Sequence[list[Row]]) -> 
         customer=customer_of(people[0]) if people else None,
         accounts=tuple(map(account_of, accounts)),
         contacts=tuple(map(contact_of, contacts)),
-        holdings=tuple(map(any_holding_of, holdings)),
+        certificates=tuple(map(any_holding_of, certificates)),
         sent=challenge_of(sent[0]) if sent else None,
         codes=len(sent),
         undelivered=bool(sent) and str(sent[0]["outcome"]).startswith("failed:"),

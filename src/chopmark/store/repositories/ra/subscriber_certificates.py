@@ -33,7 +33,7 @@ UNION ALL {_BROUGHT_ALONG} AND i.fingerprint = :serial
 """
 
 
-def holding_of(row: Row) -> SubscriberCertificate:
+def stored_certificate(row: Row) -> SubscriberCertificate:
     """Return a row as a subscriber certificate."""
     return SubscriberCertificate(
         serial=Serial(row["serial"]),
@@ -58,7 +58,7 @@ def holding_of(row: Row) -> SubscriberCertificate:
 
 def any_holding_of(row: Row) -> SubscriberCertificate:
     """Return a row of `HOLDINGS`, whose certificate may be an imported one."""
-    held = holding_of(row)
+    held = stored_certificate(row)
     return held if row["former"] is None else replace(held, former=_former(row))
 
 

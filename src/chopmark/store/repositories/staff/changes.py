@@ -14,7 +14,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.stops import cleared
-from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, stored_certificate
 from chopmark.store.repositories.records import append
 
 _HOLD = """
@@ -96,7 +96,7 @@ class StaffRepository:
         """Return the certificates with this key that are issued, active or on hold."""
 
         def script() -> Script[list[SubscriberCertificate]]:
-            return [holding_of(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
+            return [stored_certificate(row) for row in (yield query(_HOLDERS, spki=spki_sha256))]
 
         return await self._engine.read(script)
 

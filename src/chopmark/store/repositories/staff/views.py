@@ -16,7 +16,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
-from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, holding_of
+from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, stored_certificate
 from chopmark.store.repositories.records import append
 
 _END = """
@@ -87,7 +87,7 @@ class StaffViews:
         def script() -> Script[list[SubscriberCertificate]]:
             bare = written.replace(":", "").replace(" ", "").upper()
             begins = f"{bare}%" if len(bare) >= _LEAST and set(bare) <= _DIGITS else ""
-            return [holding_of(row) for row in (yield query(_FIND, serial=begins, text=written, most=most))]
+            return [stored_certificate(row) for row in (yield query(_FIND, serial=begins, text=written, most=most))]
 
         return await self._engine.read(script)
 

@@ -107,19 +107,20 @@ RETURNING id
 The first code of an order with a waiting time approves nothing. It announces the order, which can be approved when the
 waiting time is over.
 """
-_HOLD_LOST = """
+_LOST = """
+  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
+"""
+HOLD_LOST = (
+    f"""
 UPDATE holdings SET state = 'held', ended_at = :now, reason = 'lost'
-WHERE state = 'active' AND serial = (
-  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
-)
-"""
-_HOLD_LOST_IMPORTED = """
+WHERE state = 'active' AND serial = ({_LOST})
+""",
+    f"""
 UPDATE imported_certificates SET state = 'held', ended_at = :now, reason = 'lost'
-WHERE state = 'active' AND fingerprint = (
-  SELECT old_serial FROM orders WHERE id = :order_id AND operation = 'replace' AND reason IN ('lost', 'compromised')
+WHERE state = 'active' AND fingerprint = ({_LOST})
+""",
 )
-"""
-HOLD_LOST = (_HOLD_LOST, _HOLD_LOST_IMPORTED)
+"""A certificate of ours, and one that was imported: whichever the order names is on hold with the right code."""
 _IS_LOCKED = f"SELECT 1 AS locked WHERE {CODES_LOCKED}"
 _BEGIN_ANEW = """
 INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)

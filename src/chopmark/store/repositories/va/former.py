@@ -21,6 +21,7 @@ _CLAIM = """
 INSERT INTO former_lists (issuer, place, claimed) VALUES (:issuer, :place, 1)
 ON CONFLICT (issuer, place) DO UPDATE SET claimed = former_lists.claimed + 1 RETURNING claimed
 """
+_RELEASE = "UPDATE leases SET until = 0 WHERE name = :name AND holder = :holder"
 _PUT = """
 INSERT INTO former_revocations (issuer, serial, place, reason, revoked_at, generation)
 VALUES (:issuer, :serial, :place, :reason, :revoked_at, :generation)
@@ -82,13 +83,21 @@ class FormerListRepository:
 
     async def claim(self, issuer: str, place: str, holder: str, now: datetime) -> int | None:
         """As `FormerLists.claim`."""
-        if await self._engine.run(take, f"former:{issuer}:{place}", holder, ms(now), ms(now + LEASE)) is None:
+        if await self._engine.run(take, _lease(issuer, place), holder, ms(now), ms(now + LEASE)) is None:
             return None
 
         def script() -> Script[int]:
             return int((yield whole(_CLAIM, issuer=issuer, place=place))[0]["claimed"])
 
         return await self._engine.run(script)
+
+    async def release(self, issuer: str, place: str, holder: str) -> None:
+        """As `FormerLists.release`."""
+
+        def script() -> Script[None]:
+            yield whole(_RELEASE, name=_lease(issuer, place), holder=holder)
+
+        await self._engine.run(script)
 
     async def put(self, issuer: str, place: str, generation: int, entries: Sequence[Entry]) -> None:
         """As `FormerLists.put`."""
@@ -164,6 +173,10 @@ class FormerListRepository:
             )
 
         await self._engine.run(script)
+
+
+def _lease(issuer: str, place: str) -> str:
+    return f"former:{issuer}:{place}"
 
 
 def _kept(row: Row) -> KeptList:

@@ -1,0 +1,196 @@
+"""Certificates of former issuers: what an import would find, and the import itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chopmark.cli.console import at_console, configured, looking, run, say
+
+if TYPE_CHECKING:
+    from chopmark.app.settings import Settings
+    from chopmark.ra.certificate_import.report import CertificateReport, Estimate, Example, Found
+
+_SHOWN = 20
+"""Lines of what cannot be read; the report has the others."""
+
+
+def certificates_check_import(
+    *old: Path, examples: int = 5, by_file: int = 0, by_vault: int = 0, report: Path | None = None
+) -> int:
+    """Say what an import of these certificates would find, and who will renew by which way; write nothing.
+
+    Parameters
+    ----------
+    old:
+        Files or folders: PEM with any number of certificates, DER, PKCS #7, or CSV with a certificate in each line. A
+        CSV without certificates, with serial and customer numbers, says whose certificates are.
+    examples:
+        How many certificates of each kind are named.
+    by_file:
+        Your estimate: of 100 customers of whom nothing says where the key is, so many have a file.
+    by_vault:
+        Your estimate: so many have it in the old component, which no browser reaches. The rest has no key.
+    report:
+        Where to write everything that is named, as CSV.
+    """
+    return run(check_import(configured(), old, examples, (by_file, by_vault), report))
+
+
+def certificates_import(
+    *old: Path,
+    by: str,
+    examples: int = 5,
+    by_file: int = 0,
+    by_vault: int = 0,
+    report: Path | None = None,
+) -> int:
+    """Import the certificates that customers have of former issuers, wholly or not at all.
+
+    What matches no customer, has expired, or is not from a former issuer is counted and left out. Anything that cannot
+    be read keeps all out. A run that was killed goes on where it stopped when it is started again.
+
+    Parameters
+    ----------
+    old:
+        Files or folders, as for `check-import`.
+    by:
+        Staff id of who imports, for the audit.
+    examples:
+        How many certificates of each kind are named.
+    by_file:
+        Your estimate, as for `check-import`.
+    by_vault:
+        Your estimate, as for `check-import`.
+    report:
+        Where to write everything that is named, as CSV.
+    """
+    return run(import_certificates(configured(), old, by, examples, (by_file, by_vault), report))
+
+
+async def check_import(
+    settings: Settings, old: Sequence[Path], examples: int, estimate: tuple[int, int], report: Path | None
+) -> int:
+    """Print what an import would find; exit code 1 if something cannot be read, so that nothing would be imported."""
+    from rich.progress import Progress
+
+    guess = estimate_of(estimate)
+    async with looking(settings) as services:
+        with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("certificates", total=None)
+
+            def tell(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            found = await services.ra.certificate_import.check(old, tell, examples)
+    _print(found, guess)
+    _write(found, report)
+    if found.unreadable:
+        say("Nothing would be imported, because of what cannot be read.")
+    return 1 if found.unreadable else 0
+
+
+async def import_certificates(
+    settings: Settings, old: Sequence[Path], by: str, examples: int, estimate: tuple[int, int], report: Path | None
+) -> int:
+    """Import, and print what was found; exit code 1 when nothing was imported because something cannot be read."""
+    from rich.progress import Progress
+
+    from chopmark.ra.context import assert_staff
+
+    guess = estimate_of(estimate)
+    assert_staff(by, "by")
+    async with at_console(settings) as services:
+        with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("certificates", total=None)
+
+            def tell(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            found = await services.ra.certificate_import.run(old, by, tell, examples)
+    if found.resumed_at:
+        say(f"An earlier run had stopped after {found.resumed_at:,} certificates; this one went on from there.")
+    _print(found, guess)
+    _write(found, report)
+    if found.unreadable:
+        say("Nothing was imported, because of what cannot be read.")
+        return 1
+    say(f"{found.imported:,} certificates imported (run {found.run}).")
+    return 0
+
+
+def estimate_of(given: tuple[int, int]) -> Estimate:
+    """Return the firm's estimate. Raises Refused for percentages that are none."""
+    from chopmark.core.refusal import Kind, Refusal, Refused
+    from chopmark.core.types import text
+    from chopmark.ra.certificate_import.report import Estimate
+
+    by_file, by_vault = given
+    if min(given) < 0 or by_file + by_vault > 100:
+        said = text("--by-file and --by-vault are percentages, together at most 100.")
+        raise Refused(Refusal(Kind.MALFORMED, said, field="by-file", code="estimate"))
+    return Estimate(by_file, by_vault)
+
+
+def _sentences() -> dict[Found, str]:
+    from chopmark.ra.certificate_import.report import Found
+
+    return {
+        Found.MATCHED: "belong to one customer each",
+        Found.THERE: "were imported before",
+        Found.TWICE: "stand in the files more than once",
+        Found.NO_CUSTOMER: "name nobody who is in the directory",
+        Found.NO_TEMPLATE: "have a subject that no template fits, and no table says whose they are",
+        Found.TWO_CUSTOMERS: "could be of two customers",
+        Found.EXPIRED: "have expired",
+        Found.NOT_FORMER: "are not from a former issuer: no pinned certificate verifies their signature",
+        Found.KEY_SHARED: "have a key that another customer has too",
+        Found.KEY_BLOCKED: "have a key that was reported and is blocked",
+        Found.AUTHORITY: "are CAs' own certificates",
+        Found.UNREADABLE: "cannot be read",
+    }
+
+
+def _print(found: CertificateReport, estimate: Estimate) -> None:
+    from chopmark.ra.imported import Way
+
+    say(f"{found.certificates:,} certificates in the files:")
+    for kind, sentence in _sentences().items():
+        if many := found.counts.get(kind, 0):
+            say(f"{many:>10,}  {sentence}{_named(found.examples.get(kind, ()))}")
+    for one in found.unreadable[:_SHOWN]:
+        say(f"            {one.file}:{one.place}: {one.text}")
+    say(f"Of those that belong to a customer, {found.renew:,} can renew, {found.apply:,} must apply, and")
+    say(f"{found.certified:,} have a certificate of yours already.")
+    ways = {way: found.ways.get(way, 0) for way in Way}
+    say(f"Where their keys are: in a file {ways[Way.FILE]:,}, in the old component {ways[Way.VAULT]:,},")
+    say(f"no key that can sign {ways[Way.NONE]:,}, not told {ways[Way.UNKNOWN]:,}.")
+    if estimate.given and ways[Way.UNKNOWN]:
+        by_file = ways[Way.UNKNOWN] * estimate.by_file // 100
+        rest = ways[Way.UNKNOWN] - by_file
+        say(f"By your estimate, {by_file:,} of the last renew with a file, and {rest:,} must apply.")
+    for month, many in found.months.items():
+        say(f"  {month}: {many:,} end")
+
+
+def _named(examples: Iterable[Example]) -> str:
+    """Return examples in brackets; no name and no ID number of anybody is in them."""
+    named = [f"no. {one.number}" if not one.file else f"{one.file}:{one.place} ({one.serial})" for one in examples]
+    return f" [{', '.join(named)}]" if named else ""
+
+
+def _write(found: CertificateReport, report: Path | None) -> None:
+    if report is None:
+        return
+    lines = ["kind,number,file,place,serial,reason"]
+    for kind, examples in found.examples.items():
+        lines += (f'{kind.value},{one.number},"{_cell(one.file)}",{one.place},{one.serial},' for one in examples)
+    for one in found.unreadable:
+        lines.append(f'unreadable,,"{_cell(one.file)}",{one.place},,"{_cell(str(one.text))}"')
+    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cell(value: str) -> str:
+    return value.replace('"', '""')

@@ -1,0 +1,274 @@
+"""A certificate of a former issuer proves a renewal here, if its own CA lets it, and is superseded by it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from chopmark.audit.events import Event
+from chopmark.client.signing import ClientKey
+from chopmark.core.types import CertificateState, Installed, KeyHome, Operation, OrderState, Reason, Serial, text
+from chopmark.ra.former_issuers import GoodThere, RevokedThere, UnknownThere
+from chopmark.ra.imported import Fingerprint, ImportedState
+from chopmark.ra.key_proof import PresentedCertificate
+from tests.contract.programs import request_of
+from tests.contract.world import ANN, BEN, START, Errand, Held, World, refusal, world_fixture
+from tests.former import OldCa, Says, old_ca, pem, person, with_former, written
+
+plain = world_fixture()
+
+
+@dataclass
+class Brought:
+    """A customer who has a certificate of the old CA, which was imported."""
+
+    world: World
+    says: Says
+    key: ClientKey
+    der: bytes
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        return Fingerprint(hashlib.sha256(self.der).hexdigest())
+
+    @property
+    def imported(self):
+        found = self.world.services.ra.context.imported
+        assert found is not None
+        return found
+
+    async def state(self) -> ImportedState:
+        found = await self.imported.get(self.fingerprint)
+        assert found is not None
+        return found.state
+
+
+@pytest.fixture
+async def brought(plain: World, tmp_path: Path) -> Brought:
+    """Ann has a certificate that ends in twenty days."""
+    ca, says, key = old_ca(), Says(), ClientKey.generate()
+    world = with_former(plain, ca.issuer(), says)
+    der = ca.issue(person(ANN), key)
+    report = await world.services.ra.certificate_import.run([written(tmp_path, "old.pem", pem(der))], "alice")
+    assert report.imported == 1
+    made = Brought(world, says, key, der)
+    certificate = await world.services.ra.context.certificates.get(Serial(made.fingerprint))
+    assert certificate is not None
+    world.held[ANN] = Held(key, certificate)
+    return made
+
+
+async def issued(world: World) -> Errand:
+    errand = await world.to_review(ANN, Operation.REKEY)
+    assert (await errand.confirm()).state is OrderState.ISSUED
+    return errand
+
+
+async def test_the_overview_recommends_to_renew_it_as_it_would_one_of_ours(brought: Brought) -> None:
+    view = await brought.world.services.ra.customer_queries.overview(brought.world.caller(ANN))
+    assert view.present is not None
+    assert view.present.former is not None
+    assert (view.present.former.issuer, view.present.former.serial) == ("old", "0A01")
+    assert view.advice.operation is Operation.REKEY
+    brought.world.clock.later(days=21)
+    late = await brought.world.services.ra.customer_queries.overview(brought.world.caller(ANN))
+    assert late.advice.operation is Operation.ENROL
+
+
+async def test_it_proves_a_renewal_and_is_superseded_when_the_new_one_is_proved(brought: Brought) -> None:
+    world = brought.world
+    errand = await issued(world)
+    assert await brought.state() is ImportedState.ACTIVE
+    assert brought.says.asked == [("old", "0A01")] * 2
+    await errand.prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    await world.work()
+    (due,) = await brought.imported.to_revoke(world.clock.now(), 10)
+    assert (due.fingerprint, due.superseded_by) == (brought.fingerprint, (await errand.order()).serial)
+    (record,) = await world.records(Event.RA_CERTIFICATE_ACTIVATED)
+    assert json.loads(record["facts"])["old_serial"] == brought.fingerprint
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.present is not None
+    assert view.present.former is None
+    assert (await world.audit()).sound
+
+
+async def test_of_one_that_only_is_said_to_have_arrived_the_old_one_is_kept_for_the_policys_days(
+    brought: Brought,
+) -> None:
+    world = brought.world
+    errand = await issued(world)
+    proof = await errand.install_proof()
+    await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
+    assert await brought.imported.to_revoke(world.clock.now(), 10) == []
+    errand.world.held[ANN] = Held(errand.key, await world.certificate(errand))
+    world.clock.later(minutes=1)
+    await world.services.ra.rekey.prove(errand.caller, errand.id, await errand.install_proof())
+    assert len(await brought.imported.to_revoke(world.clock.now(), 10)) == 1
+
+
+async def test_a_signature_by_another_key_proves_nothing(brought: Brought) -> None:
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    thief = Held(ClientKey.generate(), brought.world.held[ANN].certificate)
+    forged = old_ca().issue(person(ANN), thief.key)
+    stranger = Held(thief.key, thief.certificate)
+    proof = stranger.key.prove(
+        forged,
+        portal=brought.world.services.foundation.portal,
+        order=errand.id,
+        nonce=await errand.nonce(),
+        new_spki_sha256=errand.key.spki_sha256,
+        purpose="rekey",
+        at=brought.world.clock.now(),
+    )
+    refused = await refusal(
+        brought.world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
+    )
+    assert refused.field == "proof"
+    assert brought.says.asked == []
+
+
+async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer_is_told_to_apply(
+    brought: Brought,
+) -> None:
+    world = brought.world
+    errand = await world.open(ANN, Operation.REKEY)
+    brought.says.answer = RevokedThere("key_compromise", START)
+    assert (await refusal(errand.bind())).code == "former_revoked"
+    assert await brought.state() is ImportedState.REVOKED
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.advice.operation is Operation.ENROL
+    (record,) = await world.records(Event.RA_FORMER_REVOKED)
+    assert json.loads(record["facts"])["reason"] == "key_compromise"
+    enrolled = await world.to_active(ANN, Operation.ENROL, instead=errand.id)
+    assert await enrolled.state() is OrderState.ACTIVE
+
+
+async def test_its_status_is_asked_again_before_the_new_one_is_issued(brought: Brought) -> None:
+    errand = await brought.world.to_review(ANN, Operation.REKEY)
+    brought.says.answer = RevokedThere("cessation_of_operation")
+    assert (await refusal(errand.confirm())).code == "former_revoked"
+    assert await brought.state() is ImportedState.REVOKED
+    assert await brought.world.count("certificates", "order_id = :id", id=errand.id) == 0
+
+
+@pytest.mark.parametrize("answer", [UnknownThere(text("too old")), GoodThere(START)])
+async def test_without_a_statement_that_counts_there_is_no_renewal_and_a_replacement_is_open(
+    brought: Brought, answer: UnknownThere | GoodThere
+) -> None:
+    world = brought.world
+    errand = await world.open(ANN, Operation.REKEY)
+    brought.says.answer = answer
+    assert (await refusal(errand.bind())).code == "former_unknown"
+    assert await brought.state() is ImportedState.ACTIVE
+    await world.to_active(ANN, Operation.REPLACE, reason=Reason.NEW_DEVICE, instead=errand.id)
+    assert await brought.state() is ImportedState.SUPERSEDED
+
+
+async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brought: Brought) -> None:
+    world = brought.world
+    forged = OldCa().issue(person(ANN), brought.key)
+    await world.change("UPDATE imported_certificates SET der = :der", der=forged)
+    certificate = await world.services.ra.context.certificates.get(Serial(brought.fingerprint))
+    assert certificate is not None
+    world.held[ANN] = Held(brought.key, certificate)
+    errand = await world.open(ANN, Operation.REKEY)
+    assert (await refusal(errand.bind())).code == "former_issuer"
+    assert brought.says.asked == []
+
+
+async def test_a_lost_one_is_on_hold_with_the_right_code_and_its_key_is_blocked(brought: Brought) -> None:
+    world = brought.world
+    errand = await world.to_code(ANN, Operation.REPLACE, reason=Reason.LOST)
+    assert await brought.state() is ImportedState.HELD
+    await errand.birth_date()
+    await errand.confirm()
+    await errand.prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    assert await world.count("work", "kind IN ('hold', 'revoke')") == 0
+
+
+async def test_a_renewal_whose_old_certificate_ends_while_the_ca_is_at_work_is_refused(brought: Brought) -> None:
+    world = brought.world
+    errand = await world.to_review(ANN, Operation.REKEY)
+    await errand.submit()
+    await world.change("UPDATE imported_certificates SET state = 'revoked'")
+    await world.services.ra.rekey.resume(errand.id)
+    assert await errand.state() is OrderState.REFUSED
+
+
+async def test_its_key_cannot_become_the_key_of_a_new_one(brought: Brought) -> None:
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    assert (await refusal(errand.bind(brought.key))).code == "key_used"
+
+
+async def test_the_customer_cannot_have_it_revoked_here(brought: Brought) -> None:
+    start = brought.world.services.ra.enrolment.start
+    caller, serial = brought.world.caller(ANN), Serial(brought.fingerprint)
+    account = brought.world.held[ANN].certificate.account
+    refused = await refusal(start(caller, Operation.REVOKE, account, KeyHome.FILE, Reason.NO_LONGER_NEEDED, serial))
+    assert refused.code == "former_issuer"
+    assert await brought.world.services.ra.customer_queries.revocable(caller) == []
+
+
+async def test_a_blocked_key_ends_it(brought: Brought) -> None:
+    await brought.world.services.ra.key_blocks.block(brought.key.spki_sha256.hex(), "key_compromise", "alice", "bob")
+    assert await brought.state() is ImportedState.REVOKED
+    assert len(await brought.imported.to_revoke(brought.world.clock.now(), 10)) == 1
+
+
+async def test_a_program_renews_with_it_as_its_client_certificate(brought: Brought) -> None:
+    world, program = brought.world, brought.world.services.ra.program
+    errand = await world.open(ANN, Operation.REKEY, home=KeyHome.HELPER)
+    csr = request_of(errand.key, brought.der)
+    assert (await program.reenrol(PresentedCertificate(brought.der), csr)).certificate is None
+    await errand.send()
+    await errand.answer(await errand.code())
+    await errand.birth_date()
+    await errand.confirm()
+    made = (await program.reenrol(PresentedCertificate(brought.der), csr)).certificate
+    assert made is not None
+    await program.reenrol(PresentedCertificate(made), csr)
+    assert await brought.state() is ImportedState.SUPERSEDED
+    again = await refusal(program.reenrol(PresentedCertificate(brought.der), csr))
+    assert again.code == "old"
+
+
+async def test_our_ocsp_never_says_that_it_is_ours(brought: Brought) -> None:
+    ours, theirs = brought.world.services.ca.authority.view.certificate_der, old_ca().certificate
+    told = []
+    for issuer in (ours, theirs):
+        asked = ocsp.OCSPRequestBuilder().add_certificate(
+            x509.load_der_x509_certificate(brought.der), x509.load_der_x509_certificate(issuer), hashes.SHA256()
+        )
+        answer = await brought.world.services.ca.responder.answer(asked.build().public_bytes(Encoding.DER))
+        said = ocsp.load_der_ocsp_response(answer.der)
+        sound = said.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL
+        told.append(said.certificate_status if sound else None)
+    assert ocsp.OCSPCertStatus.GOOD not in told
+
+
+async def test_it_is_no_longer_the_present_one_when_there_is_one_of_ours(brought: Brought) -> None:
+    world = brought.world
+    errand = await issued(world)
+    await errand.prove()
+    await world.change("UPDATE imported_certificates SET state = 'active', not_after = not_after + 1000000000")
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.present is not None
+    assert view.present.state is CertificateState.ACTIVE
+    assert view.present.former is None
+
+
+async def test_another_customer_cannot_renew_by_it(brought: Brought) -> None:
+    world = brought.world
+    assert await brought.imported.living(world.caller(BEN).customer) == []
+    view = await world.services.ra.customer_queries.overview(world.caller(BEN))
+    assert view.present is None
+    assert world.clock.now() - START < timedelta(days=1)
