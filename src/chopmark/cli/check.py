@@ -86,6 +86,7 @@ async def check_installation(settings: Settings) -> int:
             if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
+            _say_calendar(services)
             await in_flight(services.foundation.engine)
             for name in await unpublished(services):
                 say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
@@ -98,6 +99,24 @@ async def check_installation(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+CALENDAR_BEFORE = timedelta(days=60)
+"""So long before a year begins that the exchange has not announced, `chopmark check` warns."""
+
+
+def _say_calendar(services: Services) -> None:
+    """Say of which years the trading days are known; warn of one that begins soon and is not announced."""
+    from chopmark.tw.trading_days import Standing
+    from chopmark.tw.zone import local_date
+
+    calendar, now = services.foundation.calendar, services.foundation.clock.now()
+    years = ", ".join(f"{number} {year.standing}" for number, year in sorted(calendar.years.items()))
+    say(f"trading days: {years}")
+    soon = local_date(now + CALENDAR_BEFORE)
+    if calendar.standing(soon) is not Standing.ANNOUNCED:
+        say(f"WARNING: the exchange's trading days of {soon.year} are {calendar.standing(soon)}: once it has announced")
+        say("  them, name a file with them in trading_days")
 
 
 async def _say_webhook(services: Services) -> None:

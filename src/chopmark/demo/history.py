@@ -38,13 +38,17 @@ from chopmark.demo.verbs import Verbs
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.ports import Purpose
 from chopmark.pki import pkcs12
 from chopmark.ra.context import Caller
+from chopmark.ra.policy import renewal_opens
+from chopmark.ra.reminders.plan import Ending, closing, targets
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.current import make_current
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.installation import Installation
+from chopmark.tw.zone import TAIPEI, local_date, local_midnight, plus_months
 from chopmark.web.services import Demo, DemoPerson
 
 CLIENT = "demo-trading"
@@ -56,7 +60,7 @@ BROUGHT = timedelta(days=10)
 _BEGUN, _MADE = "demo_begun", "demo_made"
 _AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
 """The worker's jobs that a past of a year leaves due: a first start would call them late."""
-_DAY = timedelta(days=1)
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 
 
@@ -80,8 +84,10 @@ class Play:
         self._clock = clock
         self._folder = folder
         self._former = FormerCa.opened(folder / "former", clock.now())
-        self._jobs = [task.job for task in tasks(services) if task.name in {"deliver-0", "revoke", "sequence"}]
-        self._former_jobs = [task.job for task in tasks(services) if task.name in {"former-lists", "former-revoked"}]
+        jobs = {task.name: task.job for task in tasks(services)}
+        self._jobs = [jobs[name] for name in ("deliver-0", "revoke", "sequence")]
+        self._former_jobs = [jobs[name] for name in ("former-lists", "former-revoked")]
+        self._reminding = (jobs["remind-plan"], jobs["remind"])
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
@@ -96,8 +102,10 @@ class Play:
             scenes += [(now - person.unproven * _DAY, person, "unproven")] if person.unproven else []
             scenes += [(now - _DAY, person, "mobile")] if person.new_mobile else []
             scenes += [(now - 2 * _DAY, person, "hold")] if person.wrong_birth_dates else []
+            scenes += [(at, person, "remind") for days in person.issued for at in self._reminders(now - days * _DAY)]
         scenes.append((now - BROUGHT, PEOPLE[0], "bring"))
-        for at, person, what in sorted(scenes, key=lambda scene: (scene[0], scene[1].number)):
+        past = (scene for scene in scenes if scene[0] <= now)
+        for at, person, what in sorted(past, key=lambda scene: (scene[0], scene[1].number)):
             self._clock.moment = at
             await self._act(person, what)
         self._clock.moment = now
@@ -120,6 +128,8 @@ class Play:
             await self._hold(person)
         elif what == "bring":
             await self._bring()
+        elif what == "remind":
+            await self._remind()
         await self._work()
 
     async def _bring(self) -> None:
@@ -143,6 +153,26 @@ class Play:
         file = key.p12(der, chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+
+    def _reminders(self, issued: datetime) -> list[datetime]:
+        """Return when reminders of a certificate are planned that was issued then: as the sending hours of a day begin.
+
+        Which ones are due then, and whether the certificate still lives, is for the worker's own jobs to say.
+        """
+        foundation = self._services.foundation
+        end = local_midnight(plus_months(local_date(issued), 12))
+        ending = Ending(end, renewal_opens(foundation.policy, end))
+        begin = foundation.reminders.hours[0].begin
+        steps = targets(foundation.reminders, foundation.calendar, ending)
+        return [datetime.combine(day, begin, TAIPEI) for _, day in steps]
+
+    async def _remind(self) -> None:
+        """Plan as the sending hours begin, and send what is due until they end."""
+        plan, send = self._reminding
+        await plan()
+        self._clock.moment = closing(self._services.foundation.reminders, local_date(self._clock.moment)) - _MINUTE
+        while await send():
+            pass
 
     async def _work(self) -> None:
         for job in self._jobs:
@@ -304,7 +334,8 @@ async def demo_of(services: Services, phone: Phone | None = None) -> Demo:
 
     async def newest(most: int) -> list[InboxEntry]:
         since = services.foundation.clock.now() - _DAY
-        entries = [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        found = await services.messaging.inbox.newest(most)
+        entries = [entry for entry in found if entry.at >= since or entry.purpose is Purpose.REMINDER]
         entries += [] if phone is None else phone.newest(most)
         return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 
