@@ -1,4 +1,4 @@
-"""A code by SMS in Chromium and Firefox: through Mitake, through EVERY8D where Mitake fails, by mail where both fail."""
+"""A code by SMS in Chromium and Firefox: by Mitake, by EVERY8D where Mitake fails, by mail where both fail."""
 
 import asyncio
 import threading
