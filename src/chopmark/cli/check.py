@@ -213,11 +213,11 @@ async def sms_faults(services: Services) -> list[str]:
     import asyncio
 
     from chopmark.messaging.ports import GatewayFault
-    from chopmark.messaging.probes import Reachable
+    from chopmark.messaging.probes import Probing
 
-    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Reachable)]
+    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Probing)]
     faults = []
-    for gateway, outcome in zip(tried, await asyncio.gather(*(one.reach() for one in tried)), strict=True):
+    for gateway, outcome in zip(tried, await asyncio.gather(*(one.probe() for one in tried)), strict=True):
         if isinstance(outcome, GatewayFault):
             code = f", its code: {outcome.detail}" if outcome.detail else ""
             faults.append(f"the gateway {gateway.name} cannot be used ({outcome.reason.value}{code})")
