@@ -1,4 +1,4 @@
-"""Taiwanese mobile numbers: every way of writing one, one key for all of them, and the mask."""
+"""Taiwanese mobile numbers: reading every common spelling into one form, and masking."""
 
 import re
 from typing import Final, NewType
@@ -16,10 +16,10 @@ _SEPARATORS: Final = str.maketrans("", "", "-.()/")
 
 
 def parse_mobile(raw: str) -> E164 | Refusal:
-    """Return the one key of a mobile number, or why it is none.
+    """Return a mobile number in the form `+8869…`, or why it is none.
 
-    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width and with
-    spaces, hyphens, dots, slashes or brackets. The zero of 09 belongs only where no 886 stands.
+    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width and with spaces, hyphens, dots,
+    slashes or brackets. The zero of 09 is allowed only without 886.
     """
     typed = compact(raw)
     if not typed:
