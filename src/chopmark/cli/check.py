@@ -101,7 +101,7 @@ async def check_installation(settings: Settings) -> int:
 
 
 async def _say_webhook(services: Services) -> None:
-    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    """Print how many records the order host has been told of; if it cannot be told, `failing_jobs` reports it."""
     from chopmark.store.repositories.ra.feed import WebhookCursor
 
     if services.messaging.webhook is not None:
@@ -111,7 +111,7 @@ async def _say_webhook(services: Services) -> None:
 
 
 def _say_addresses(settings: Settings) -> None:
-    """Say whose word is taken for a client's address."""
+    """Print from which header or proxies a client's address is taken."""
     if settings.client_address_header:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
         say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
@@ -121,7 +121,7 @@ def _say_addresses(settings: Settings) -> None:
 
 
 async def _issuer_faults(services: Services) -> list[str]:
-    """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
+    """Return what keeps the issuing CA from working; print what a person has to do at another CA."""
     from chopmark.app.external_ca import reach
     from chopmark.keys.adapter import ready
     from chopmark.keys.ports import SignerUnavailable
@@ -142,7 +142,7 @@ async def _issuer_faults(services: Services) -> list[str]:
 
 
 async def ending_soon(services: Services) -> list[Ending]:
-    """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
+    """Warn of what expires within ninety days, and return what has expired; by CA, the soonest first."""
     from chopmark.app.issuing_cas import endings
 
     now, over = services.foundation.clock.now(), []
@@ -155,7 +155,7 @@ async def ending_soon(services: Services) -> list[Ending]:
 
 
 async def _check_clock(services: Services) -> list[str]:
-    """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
+    """Return why the clock is not trustworthy, as this process sees it and as this node's worker has recorded it."""
     from chopmark.jobs.clock import note_of
 
     seen, noted = (
@@ -166,7 +166,7 @@ async def _check_clock(services: Services) -> list[str]:
 
 
 async def _check_stamps(services: Services) -> list[str]:
-    """Say who stamps time and what the newest anchor is; return what is wrong."""
+    """Print which authority makes time-stamps and which is the newest; return what is wrong."""
     from chopmark.audit.anchorcheck import LATE
 
     until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
@@ -287,15 +287,15 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
 
 
 CLOCKS_APART = timedelta(seconds=5)
-"""So far may this machine's clock be from the database's: leases and codes are judged by both."""
+"""This machine's clock and the database's may differ by so much: leases and codes depend on both."""
 
 
 MIN_DIFFERENT = 6
-"""Different characters of a pass-phrase."""
+"""A pass-phrase needs so many different characters."""
 
 
 def settings_faults(settings: Settings) -> list[str]:
-    """Return what the settings and the files beside them keep from being used; nothing of it concerns a demo."""
+    """Return what in the settings and their files prevents a start in production; none of it applies to a demo."""
     if settings.mode == "demo":
         return []
     return [
@@ -308,13 +308,13 @@ def settings_faults(settings: Settings) -> list[str]:
 
 
 async def house_faults(services: Services) -> list[str]:
-    """Return what an open installation keeps from being used."""
+    """Return what is wrong with an installation that was opened."""
     named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
     return [*named, *await database_clock_faults(services), *await late_faults(services)]
 
 
 def gateway_faults(settings: Settings) -> list[str]:
-    """Without a gateway no code reaches anybody."""
+    """Return a fault if there is no gateway, because then no code can be sent."""
     from chopmark.app.gateways import channels_of
 
     if channels_of(settings):
@@ -324,7 +324,7 @@ def gateway_faults(settings: Settings) -> list[str]:
 
 
 def mode_faults(settings: Settings) -> list[str]:
-    """Secrets are for the account that runs the counter alone."""
+    """Return files with secrets that other accounts than the service's can read."""
     return [
         f"{path} can be read or changed by others: chmod {'700' if path.is_dir() else '600'} {path}"
         for path in _private(settings)
@@ -333,7 +333,7 @@ def mode_faults(settings: Settings) -> list[str]:
 
 
 def passphrase_faults(settings: Settings) -> list[str]:
-    """Whoever gets a copy of the database may try pass-phrases for as long as they like."""
+    """Return weak pass-phrases: with a copy of the database an attacker can try without limit."""
     from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
 
     passphrase = settings.ca_passphrase.get_secret_value()
@@ -348,7 +348,7 @@ def passphrase_faults(settings: Settings) -> list[str]:
 
 
 def brand_faults(settings: Settings) -> list[str]:
-    """The demo's firm does not exist."""
+    """Return a fault if the brand is the demo's, whose firm does not exist."""
     from chopmark.web.brand import DEMO_BRAND
 
     if settings.brand is not None:
@@ -359,13 +359,13 @@ def brand_faults(settings: Settings) -> list[str]:
 
 
 def root_key_faults(settings: Settings) -> list[str]:
-    """Whoever copies this machine must not get the root."""
+    """Return a fault if the root's key file is on this machine, where a copy of the machine would contain it."""
     found = sorted((settings.data / "ca").glob("root*.key.pem"))
     return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
 
 
 def demo_root_faults(services: Services) -> list[str]:
-    """A CA keeps its name for as long as it lives."""
+    """Return a fault if the CA was founded as a demo's, because a CA can never change its name."""
     from chopmark.app.issuing_cas import living
     from chopmark.web.brand import DEMO_BRAND
 
@@ -383,7 +383,7 @@ def demo_root_faults(services: Services) -> list[str]:
 
 
 async def database_clock_faults(services: Services) -> list[str]:
-    """Moments are written by this machine and compared by others."""
+    """Return a fault if this machine's clock and the database's differ: both write times that are compared."""
     from chopmark.store.repositories.readiness import Readiness
 
     before = services.foundation.clock.now()
@@ -397,7 +397,7 @@ async def database_clock_faults(services: Services) -> list[str]:
 
 
 async def late_faults(services: Services) -> list[str]:
-    """Relying parties take no list and no answer that has ended."""
+    """Return lists and answers that have expired, because relying parties reject them."""
     from chopmark.app.issuing_cas import living
     from chopmark.va.alarms import LIST_LEFT, Subject
 
@@ -423,7 +423,7 @@ async def late_faults(services: Services) -> list[str]:
 
 
 async def unpublished(services: Services) -> list[str]:
-    """Return the lists that were never published: they are when a worker first runs, and late only after that."""
+    """Return the lists that were never published; the worker publishes them when it first runs."""
     from chopmark.app.issuing_cas import living
 
     return [

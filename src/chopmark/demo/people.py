@@ -11,7 +11,7 @@ from chopmark.pki.algorithms import KeyKind
 class Person:
     """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made.
 
-    `key` is of what kind theirs is: other programs than this house's made some of them.
+    `key` is the kind of their key, because other programs made some of them.
     """
 
     number: str
