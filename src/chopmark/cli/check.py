@@ -117,7 +117,7 @@ def _say_calendar(services: Services) -> None:
 
 
 async def _say_webhook(services: Services) -> None:
-    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    """Print how many records the order host has been told of; if it cannot be told, `failing_jobs` reports it."""
     from chopmark.store.repositories.ra.feed import WebhookCursor
 
     if services.messaging.webhook is not None:
@@ -127,7 +127,7 @@ async def _say_webhook(services: Services) -> None:
 
 
 def _say_addresses(settings: Settings) -> None:
-    """Say whose word is taken for a client's address."""
+    """Print from which header or proxies a client's address is taken."""
     if settings.client_address_header:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
         say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
@@ -137,7 +137,7 @@ def _say_addresses(settings: Settings) -> None:
 
 
 async def _issuer_faults(services: Services) -> list[str]:
-    """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
+    """Return what keeps the issuing CA from working; print what a person has to do at another CA."""
     from chopmark.app.external_ca import reach
     from chopmark.keys.adapter import ready
     from chopmark.keys.ports import SignerUnavailable
@@ -158,7 +158,7 @@ async def _issuer_faults(services: Services) -> list[str]:
 
 
 async def ending_soon(services: Services) -> list[Ending]:
-    """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
+    """Warn of what expires within ninety days, and return what has expired; by CA, the soonest first."""
     from chopmark.app.issuing_cas import endings
 
     now, over = services.foundation.clock.now(), []
@@ -171,7 +171,7 @@ async def ending_soon(services: Services) -> list[Ending]:
 
 
 async def _check_clock(services: Services) -> list[str]:
-    """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
+    """Return why the clock is not trustworthy, as this process sees it and as this node's worker has recorded it."""
     from chopmark.jobs.clock import note_of
 
     seen, noted = (
@@ -182,7 +182,7 @@ async def _check_clock(services: Services) -> list[str]:
 
 
 async def _check_stamps(services: Services) -> list[str]:
-    """Say who stamps time and what the newest anchor is; return what is wrong."""
+    """Print which authority makes time-stamps and which is the newest; return what is wrong."""
     from chopmark.audit.anchorcheck import LATE
 
     until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
@@ -303,17 +303,17 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
 
 
 CLOCKS_APART = timedelta(seconds=5)
-"""So far may this machine's clock be from the database's: leases and codes are judged by both."""
+"""This machine's clock and the database's may differ by so much: leases and codes depend on both."""
 
 
 async def house_faults(services: Services) -> list[str]:
-    """Return what an open installation keeps from being used."""
+    """Return what is wrong with an installation that was opened."""
     named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
     return [*named, *await database_clock_faults(services), *await late_faults(services)]
 
 
 def demo_root_faults(services: Services) -> list[str]:
-    """A CA keeps its name for as long as it lives."""
+    """Return a fault if the CA was founded as a demo's, because a CA can never change its name."""
     from chopmark.app.issuing_cas import living
     from chopmark.web.brand import DEMO_BRAND
 
@@ -331,7 +331,7 @@ def demo_root_faults(services: Services) -> list[str]:
 
 
 async def database_clock_faults(services: Services) -> list[str]:
-    """Moments are written by this machine and compared by others."""
+    """Return a fault if this machine's clock and the database's differ: both write times that are compared."""
     from chopmark.store.repositories.readiness import Readiness
 
     before = services.foundation.clock.now()
@@ -345,7 +345,7 @@ async def database_clock_faults(services: Services) -> list[str]:
 
 
 async def late_faults(services: Services) -> list[str]:
-    """Relying parties take no list and no answer that has ended."""
+    """Return lists and answers that have expired, because relying parties reject them."""
     from chopmark.app.issuing_cas import living
     from chopmark.va.alarms import LIST_LEFT, Subject
 
@@ -371,7 +371,7 @@ async def late_faults(services: Services) -> list[str]:
 
 
 async def unpublished(services: Services) -> list[str]:
-    """Return the lists that were never published: they are when a worker first runs, and late only after that."""
+    """Return the lists that were never published; the worker publishes them when it first runs."""
     from chopmark.app.issuing_cas import living
 
     return [

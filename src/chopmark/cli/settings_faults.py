@@ -1,4 +1,4 @@
-"""What the settings, and the files beside them, keep from being used: told before anything is opened."""
+"""Faults of the settings and of the files beside them, which are told before anything is opened."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from chopmark.app.settings import Settings
 
 MIN_DIFFERENT = 6
-"""Different characters of a pass-phrase."""
+"""A pass-phrase needs so many different characters."""
 
 
 def settings_faults(settings: Settings) -> list[str]:
-    """Return what the settings and the files beside them keep from being used; nothing of it concerns a demo."""
+    """Return what in the settings and their files prevents a start in production; none of it applies to a demo."""
     if settings.mode == "demo":
         return []
     return [
@@ -30,7 +30,7 @@ def settings_faults(settings: Settings) -> list[str]:
 
 
 def gateway_faults(settings: Settings) -> list[str]:
-    """Without a gateway no code reaches anybody."""
+    """Return a fault if there is no gateway, because then no code can be sent."""
     from chopmark.app.gateways import channels_of
 
     if channels_of(settings):
@@ -40,7 +40,7 @@ def gateway_faults(settings: Settings) -> list[str]:
 
 
 def mode_faults(settings: Settings) -> list[str]:
-    """Secrets are for the account that runs the counter alone."""
+    """Return files with secrets that other accounts than the service's can read."""
     return [
         f"{path} can be read or changed by others: chmod {'700' if path.is_dir() else '600'} {path}"
         for path in _private(settings)
@@ -49,7 +49,7 @@ def mode_faults(settings: Settings) -> list[str]:
 
 
 def passphrase_faults(settings: Settings) -> list[str]:
-    """Whoever gets a copy of the database may try pass-phrases for as long as they like."""
+    """Return weak pass-phrases: with a copy of the database an attacker can try without limit."""
     from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
 
     passphrase = settings.ca_passphrase.get_secret_value()
@@ -64,7 +64,7 @@ def passphrase_faults(settings: Settings) -> list[str]:
 
 
 def brand_faults(settings: Settings) -> list[str]:
-    """The demo's firm does not exist."""
+    """Return a fault if the brand is the demo's, whose firm does not exist."""
     from chopmark.web.brand import DEMO_BRAND
 
     if settings.brand is not None:
@@ -75,7 +75,7 @@ def brand_faults(settings: Settings) -> list[str]:
 
 
 def root_key_faults(settings: Settings) -> list[str]:
-    """Whoever copies this machine must not get the root."""
+    """Return a fault if the root's key file is on this machine, where a copy of the machine would contain it."""
     found = sorted((settings.data / "ca").glob("root*.key.pem"))
     return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
 
