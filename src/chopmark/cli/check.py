@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
-import tomllib
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,6 +12,7 @@ from cyclopts import App
 from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 from chopmark.cli.former_issuers import former_faults
+from chopmark.cli.settings_faults import settings_faults
 
 if TYPE_CHECKING:
     from chopmark.app.foundation import Foundation
@@ -86,6 +83,7 @@ async def check_installation(settings: Settings) -> int:
             if services.foundation.policy.name == "tw-broker":
                 for sentence in permitted_by_broker_not_strict():
                     say(f"  permitted here, not by `strict`: {sentence}")
+            _say_calendar(services)
             await in_flight(services.foundation.engine)
             for name in await unpublished(services):
                 say(f"revocation list {name}: none yet, a worker publishes it when it first runs")
@@ -98,6 +96,24 @@ async def check_installation(settings: Settings) -> int:
     for fault in faults:
         say(f"NOT READY: {fault}")
     return 1 if faults else 0
+
+
+CALENDAR_BEFORE = timedelta(days=60)
+"""So long before a year begins that the exchange has not announced, `chopmark check` warns."""
+
+
+def _say_calendar(services: Services) -> None:
+    """Say of which years the trading days are known; warn of one that begins soon and is not announced."""
+    from chopmark.tw.trading_days import Standing
+    from chopmark.tw.zone import local_date
+
+    calendar, now = services.foundation.calendar, services.foundation.clock.now()
+    years = ", ".join(f"{number} {year.standing}" for number, year in sorted(calendar.years.items()))
+    say(f"trading days: {years}")
+    soon = local_date(now + CALENDAR_BEFORE)
+    if calendar.standing(soon) is not Standing.ANNOUNCED:
+        say(f"WARNING: the exchange's trading days of {soon.year} are {calendar.standing(soon)}: once it has announced")
+        say("  them, name a file with them in trading_days")
 
 
 async def _say_webhook(services: Services) -> None:
@@ -114,10 +130,10 @@ def _say_addresses(settings: Settings) -> None:
     """Say whose word is taken for a client's address."""
     if settings.client_address_header:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
-        say("  choose their own. Set behind_proxy and trusted_proxies, and take client_address_header away.")
-    elif settings.behind_proxy == "yes":
-        hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
-        say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
+        say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
+    elif settings.proxy.in_front == "yes":
+        hops = "1 proxy" if settings.proxy.hops == 1 else f"{settings.proxy.hops} proxies"
+        say(f"clients' addresses: {settings.proxy.header} as {settings.proxy.networks} say, over {hops}")
 
 
 async def _issuer_faults(services: Services) -> list[str]:
@@ -131,9 +147,10 @@ async def _issuer_faults(services: Services) -> list[str]:
             await ready(services.ca.authority.signer)
         except SignerUnavailable as error:
             return [f"the issuer's key cannot be used: {error}"]
-    if services.foundation.settings.issuer == "embedded":
+    if services.foundation.settings.external_ca.protocol == "none":
         return []
-    say(f"protocol: {services.foundation.settings.issuer} at {services.foundation.settings.issuer_url}")
+    other = services.foundation.settings.external_ca
+    say(f"protocol: {other.protocol} at {other.url}")
     for serial, why in (await services.ca.requests.attention()).items():
         say(f"  look at {serial}: {why}")
     heard = await reach(services.foundation.settings)
@@ -196,11 +213,11 @@ async def sms_faults(services: Services) -> list[str]:
     import asyncio
 
     from chopmark.messaging.ports import GatewayFault
-    from chopmark.messaging.probes import Reachable
+    from chopmark.messaging.probes import Probing
 
-    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Reachable)]
+    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Probing)]
     faults = []
-    for gateway, outcome in zip(tried, await asyncio.gather(*(one.reach() for one in tried)), strict=True):
+    for gateway, outcome in zip(tried, await asyncio.gather(*(one.probe() for one in tried)), strict=True):
         if isinstance(outcome, GatewayFault):
             code = f", its code: {outcome.detail}" if outcome.detail else ""
             faults.append(f"the gateway {gateway.name} cannot be used ({outcome.reason.value}{code})")
@@ -289,78 +306,10 @@ CLOCKS_APART = timedelta(seconds=5)
 """So far may this machine's clock be from the database's: leases and codes are judged by both."""
 
 
-MIN_DIFFERENT = 6
-"""Different characters of a pass-phrase."""
-
-
-def settings_faults(settings: Settings) -> list[str]:
-    """Return what the settings and the files beside them keep from being used; nothing of it concerns a demo."""
-    if settings.mode == "demo":
-        return []
-    return [
-        *gateway_faults(settings),
-        *mode_faults(settings),
-        *passphrase_faults(settings),
-        *brand_faults(settings),
-        *root_key_faults(settings),
-    ]
-
-
 async def house_faults(services: Services) -> list[str]:
     """Return what an open installation keeps from being used."""
     named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
     return [*named, *await database_clock_faults(services), *await late_faults(services)]
-
-
-def gateway_faults(settings: Settings) -> list[str]:
-    """Without a gateway no code reaches anybody."""
-    from chopmark.app.gateways import channels_of
-
-    if channels_of(settings):
-        return []
-    remedy = "set CHOPMARK_GATEWAYS to your list of SMS gateways, or CHOPMARK_SMTP__HOST to your mail server"
-    return [f"there is no gateway for any channel, so no code reaches a customer: {remedy}"]
-
-
-def mode_faults(settings: Settings) -> list[str]:
-    """Secrets are for the account that runs the counter alone."""
-    return [
-        f"{path} can be read or changed by others: chmod {'700' if path.is_dir() else '600'} {path}"
-        for path in _private(settings)
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
-    ]
-
-
-def passphrase_faults(settings: Settings) -> list[str]:
-    """Whoever gets a copy of the database may try pass-phrases for as long as they like."""
-    from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
-
-    passphrase = settings.ca_passphrase.get_secret_value()
-    if not passphrase:
-        return []
-    short = len(passphrase) < MIN_PASSPHRASE_CHARACTERS
-    if not short and len(set(passphrase)) >= MIN_DIFFERENT:
-        return []
-    wrong = f"has fewer than {MIN_PASSPHRASE_CHARACTERS}" if short else f"has fewer than {MIN_DIFFERENT} different"
-    remedy = "make another with `openssl rand -hex 32 > FILE`, and run `chopmark ca rewrap --new-passphrase FILE`"
-    return [f"ca_passphrase {wrong} characters: {remedy}"]
-
-
-def brand_faults(settings: Settings) -> list[str]:
-    """The demo's firm does not exist."""
-    from chopmark.web.brand import DEMO_BRAND
-
-    if settings.brand is not None:
-        return []
-    firm = DEMO_BRAND.firm.en
-    remedy = "copy deploy/brand.toml, put your firm's words in, and name it in CHOPMARK_BRAND"
-    return [f"customers would read the demo's brand ({firm}): {remedy}"]
-
-
-def root_key_faults(settings: Settings) -> list[str]:
-    """Whoever copies this machine must not get the root."""
-    found = sorted((settings.data / "ca").glob("root*.key.pem"))
-    return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
 
 
 def demo_root_faults(services: Services) -> list[str]:
@@ -431,44 +380,6 @@ async def unpublished(services: Services) -> list[str]:
         for shard in range(ca.publisher.shards)
         if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
     ]
-
-
-def _private(settings: Settings) -> Iterator[Path]:
-    """Yield files and directories with something secret in them."""
-    from chopmark.app.gateways import secret_files
-
-    if settings.secrets_dir is not None:
-        yield settings.secrets_dir
-        yield from sorted(settings.secrets_dir / name for name in _secret_names())
-    yield from secret_files(settings)
-    config = os.environ.get("CHOPMARK_CONFIG")
-    if config and _has_secrets(Path(config)):
-        yield Path(config)
-    yield from (key for key in (settings.est.key, settings.issuer_tls_key) if key is not None)
-    yield settings.data / "audit-head.key.pem"
-    yield from sorted((settings.data / "ca").glob("*.key.pem"))
-
-
-def _secret_names() -> list[str]:
-    """Return the names of secrets as files have them: those within a topic have its name before them."""
-    from pydantic import SecretStr
-
-    from chopmark.app.settings import Settings
-    from chopmark.app.settings_sources import FORMER_NAMES, nested_secrets
-
-    nested = nested_secrets(Settings)
-    former = [old for old, place in FORMER_NAMES.items() if ".".join(place) in nested]
-    return [*(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr), *nested, *former]
-
-
-def _has_secrets(config: Path) -> bool:
-    try:
-        content = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    topics = {topic: inside for topic, inside in content.items() if isinstance(inside, dict)}
-    written = {*content, *(f"{topic}.{name}" for topic, inside in topics.items() for name in inside)}
-    return not written.isdisjoint(_secret_names())
 
 
 def _chain(authority: Authority) -> tuple[bytes, ...]:
