@@ -33,7 +33,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", help="customers loaded for S, by comma")
     parser.add_argument("--customers", type=int, help="customers loaded for J, I, O and M")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="where charts and profiles go")
-    parser.add_argument("--profile", action="store_true", help="also: py-spy of a server worker, statements a request")
+    parser.add_argument("--profile", action="store_true", help="also: CPU by layer (py-spy), statements a request")
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from bench.clients import Clients
 from bench.figures import Result
 from bench.http import Answer, Connection
 from bench.journey import STEPS, Codes, Journey, Means
-from bench.journeys import closed
+from bench.journeys import closed, used
 from bench.load import Keys
-from bench.machine import children
+from bench.machine import Use, children
 from bench.site import CLIENT
 from bench.world import World, measuring, say
 
@@ -34,6 +35,22 @@ WATCHED = 0.02
 WARMING = 24
 COUNTED = 3
 SETTLES_S = 0.15
+LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Litestar", ("litestar/",)),
+    ("uvicorn, HTTP parser", ("uvicorn/", "httptools/", "app/connections.py")),
+    ("own web layer, Jinja", ("chopmark/web/", "jinja2/", "msgspec/")),
+    ("ra, stepup, identity", ("chopmark/ra/", "chopmark/stepup/", "chopmark/identity/", "chopmark/limits/")),
+    ("repositories: values and rows", ("chopmark/store/repositories/",)),
+    ("engine: scripts, bundles, pool", ("chopmark/store/engine/",)),
+    ("asyncpg", ("asyncpg/",)),
+    ("audit records", ("chopmark/audit/",)),
+    ("pki, ca, keys", ("chopmark/pki/", "chopmark/ca/", "chopmark/keys/", "cryptography/")),
+    ("jobs, messaging", ("chopmark/jobs/", "chopmark/messaging/", "smtplib.py")),
+    ("the rest of Chopmark", ("chopmark/",)),
+    ("event loop", ("asyncio/", "selectors.py")),
+)
+"""Which files are which layer. A sample counts for the innermost of its frames that is in one: what the standard
+library does for a layer, such as making a dataclass, is that layer's."""
 _IDLE = {"_worker (concurrent/futures/thread.py", "Connection._recv (multiprocessing/connection.py"}
 """Where a thread waits; py-spy takes it for work when the machine is busy."""
 _SEEN = """
@@ -176,14 +193,18 @@ def _spied(world: World, group: Clients) -> None:
         raw = world.options.out / f"{name}.raw"
         command = [spy, "record", "-d", str(seconds), "-r", "200", "-p", str(pid), "-f", "raw", "-o", str(raw)]
         spies[raw] = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    closed(world, group, seconds + 1.0)
+    uses: list[Use] = []
+    with used(world, uses):
+        done = closed(world, group, seconds + 1.0)
+    journeys = max(1.0, done.journeys_a_second * (seconds + 1.0 + world.options.warm))
     for raw, process in spies.items():
         _, said = process.communicate()
         if process.returncode:
             say(f"py-spy: {said.strip()[-200:]}")
             continue
         top = raw.with_suffix(".txt")
-        top.write_text(_top(raw.read_text(encoding="utf-8")), encoding="utf-8")
+        read, ms = raw.read_text(encoding="utf-8"), uses[0].groups[raw.stem] / journeys * 1000
+        top.write_text(layers(read, ms) + "\n" + _top(read), encoding="utf-8")
         say(f"where the {raw.stem}'s CPU time goes: {top} (stacks for a flame graph: {raw})")
 
 
@@ -193,20 +214,41 @@ def _ticks(pid: int) -> float:
     return cpu_s([pid])
 
 
+def layers(raw: str, ms: float) -> str:
+    """Return the table by layer: which part of the samples each has, and of the `ms` that a journey costs."""
+    counts: Counter[str] = Counter()
+    for stack, count in _stacks(raw):
+        counts[next(filter(None, map(_layer, reversed(stack))), "what is in no layer")] += count
+    total = max(1, counts.total())
+    rows = [f"{name:34}{count / total:6.1%}{count / total * ms:8.2f}" for name, count in counts.most_common()]
+    return "\n".join([f"{'layer':34}{'share':>6}{'ms a journey':>14}", *rows, f"{'all':40}{ms:8.2f}", ""])
+
+
+def _layer(frame: str) -> str | None:
+    """Return the layer of a frame `function (file)`."""
+    file = frame.rpartition(" (")[2]
+    return next((name for name, parts in LAYERS if any(part in file for part in parts)), None)
+
+
+def _stacks(raw: str) -> Iterator[tuple[list[str], int]]:
+    """Yield each stack that is not idle, outermost frame first, and how many samples it has."""
+    for line in raw.splitlines():
+        stack, _, count = line.rpartition(" ")
+        frames = [frame.rpartition(":")[0] or frame for frame in stack.split(";")]
+        if frames[-1] not in _IDLE:
+            yield frames, int(count)
+
+
 def _top(raw: str) -> str:
     """Return the functions by their own samples and by samples they are part of."""
     own: Counter[str] = Counter()
     within: Counter[str] = Counter()
     total = 0
-    for line in raw.splitlines():
-        stack, _, count = line.rpartition(" ")
-        frames = [frame.rpartition(":")[0] or frame for frame in stack.split(";")]
-        if frames[-1] in _IDLE:
-            continue
-        total += int(count)
-        own[frames[-1]] += int(count)
+    for frames, count in _stacks(raw):
+        total += count
+        own[frames[-1]] += count
         for frame in set(frames):
-            within[frame] += int(count)
+            within[frame] += count
     lines = [f"{total} samples", "", "own time"]
     lines += [f"{count / total:6.1%}  {frame}" for frame, count in own.most_common(50)]
     lines += ["", "with what it calls"]

@@ -186,7 +186,9 @@ def portal(w: World) -> dict[str, Page]:
     )
     open_order = v.OpenOrder(ORDER, Operation.REKEY, NOW - timedelta(hours=2), NOW + timedelta(hours=22))
     go_on = v.Action(text("Next"), f"/orders/{ORDER}")
-    old = (certificate(CertificateState.SUPERSEDED, -300), certificate(CertificateState.REVOKED, -700))
+    old_ca = "舊憑證管理中心" if w.lang is Lang.ZH_TW else "The Old CA"
+    brought = replace(certificate(CertificateState.REVOKED, -700), issuer=old_ca, key_home=None)
+    old = (certificate(CertificateState.SUPERSEDED, -300), brought)
     reasons = (Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE)
     nothing = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     first = text("You have no certificate yet. Apply for one to be able to trade.")
@@ -207,7 +209,9 @@ def portal(w: World) -> dict[str, Page]:
         "overview-last": v.OverviewPage(certificates, w.accounts, last, renew, WHY_RENEW, None, others),
         "overview-nothing": v.OverviewPage(certificates, w.accounts, fine, None, nothing, None, others),
         "overview-none": v.OverviewPage(certificates, w.accounts, None, apply_now, first),
-        "overview-expired": v.OverviewPage(certificates, w.accounts, lapsed, apply_now, expired),
+        "overview-expired": v.OverviewPage(
+            certificates, w.accounts, replace(lapsed, issuer=old_ca), apply_now, expired
+        ),
         "overview-resume": v.OverviewPage(certificates, w.accounts, certificate(), go_on, unfinished, open_order),
         "apply-rekey": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REKEY),
         "apply-replace": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REPLACE, reasons),

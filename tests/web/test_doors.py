@@ -45,9 +45,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/birth-date"): row("rekey.birth_date", session=True, owned="order_id"),
     ("POST", f"{ORDER}/cancel"): row("enrolment.cancel", session=True, owned="order_id"),
     ("POST", f"{ORDER}/challenges"): row("rekey.challenge", session=True, owned="order_id"),
-    ("POST", f"{ORDER}/code"): row(
-        "rekey.answer", "sessions.step_up", "sessions.recognise", session=True, owned="order_id"
-    ),
+    ("POST", f"{ORDER}/code"): row("rekey.answer", "sessions.step_up", session=True, owned="order_id"),
     ("POST", f"{ORDER}/confirm"): row("rekey.confirm", "revocation.confirm", session=True, owned="order_id"),
     ("POST", f"{ORDER}/credential"): row("program.credential", session=True, owned="order_id"),
     ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
@@ -55,9 +53,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
     ("POST", f"{ORDER}/possession"): row("possession.sign", "possession.name", session=True, owned="order_id"),
     ("POST", f"{ORDER}/prove"): row("rekey.prove", session=True, owned="order_id"),
-    ("POST", f"{ORDER}/slip"): row(
-        "slips.answer", "sessions.step_up", "sessions.recognise", session=True, owned="order_id"
-    ),
+    ("POST", f"{ORDER}/slip"): row("slips.answer", "sessions.step_up", session=True, owned="order_id"),
     ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
     ("GET", "/api/v1/status"): READ,
     ("GET", "/backoffice/v1/changes"): READ,

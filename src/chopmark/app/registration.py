@@ -54,7 +54,7 @@ def ra_services(
     challenges, failures, staff = ChallengeRepository(engine), FailureRepository(engine), StaffRepository(engine)
     verifier = Verifier(challenges, foundation.otp_keys, foundation.portal, audit_log, clock, entropy)
     rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
-    rules = rules_of(foundation.policy, settings.import_percent, settings.import_floor)
+    rules = rules_of(foundation.policy, settings.customer_import.percent, settings.customer_import.floor)
     return RaServices(
         context=context,
         verifier=verifier,

@@ -133,10 +133,10 @@ def _say_addresses(settings: Settings) -> None:
     """Say whose word is taken for a client's address."""
     if settings.client_address_header:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
-        say("  choose their own. Set behind_proxy and trusted_proxies, and take client_address_header away.")
-    elif settings.behind_proxy == "yes":
-        hops = "1 proxy" if settings.proxy_hops == 1 else f"{settings.proxy_hops} proxies"
-        say(f"clients' addresses: {settings.proxy_header} as {settings.trusted_proxies} say, over {hops}")
+        say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
+    elif settings.proxy.in_front == "yes":
+        hops = "1 proxy" if settings.proxy.hops == 1 else f"{settings.proxy.hops} proxies"
+        say(f"clients' addresses: {settings.proxy.header} as {settings.proxy.networks} say, over {hops}")
 
 
 async def _issuer_faults(services: Services) -> list[str]:
@@ -150,9 +150,10 @@ async def _issuer_faults(services: Services) -> list[str]:
             await ready(services.ca.authority.signer)
         except SignerUnavailable as error:
             return [f"the issuer's key cannot be used: {error}"]
-    if services.foundation.settings.issuer == "embedded":
+    if services.foundation.settings.external_ca.protocol == "none":
         return []
-    say(f"protocol: {services.foundation.settings.issuer} at {services.foundation.settings.issuer_url}")
+    other = services.foundation.settings.external_ca
+    say(f"protocol: {other.protocol} at {other.url}")
     for serial, why in (await services.ca.requests.attention()).items():
         say(f"  look at {serial}: {why}")
     heard = await reach(services.foundation.settings)
@@ -463,7 +464,7 @@ def _private(settings: Settings) -> Iterator[Path]:
     config = os.environ.get("CHOPMARK_CONFIG")
     if config and _has_secrets(Path(config)):
         yield Path(config)
-    yield from (key for key in (settings.est.key, settings.issuer_tls_key) if key is not None)
+    yield from (key for key in (settings.est.key, settings.external_ca.tls_key) if key is not None)
     yield settings.data / "audit-head.key.pem"
     yield from sorted((settings.data / "ca").glob("*.key.pem"))
 

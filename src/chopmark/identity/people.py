@@ -14,7 +14,7 @@ from chopmark.identity.ports import AccountRow, Claim, ContactRow, CustomerRow, 
 from chopmark.identity.sealed import Sealer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email
-from chopmark.tw.mobile import E164, mask_mobile
+from chopmark.tw.mobile import E164, calling_code, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
 from chopmark.tw.text import capitals
 
@@ -81,7 +81,11 @@ class People:
 
     async def contacts(self, customer: CustomerId) -> dict[Channel, Contact]:
         """Return the customer's contacts, masked (domain 3.4: the beginning is hidden, the end is shown)."""
-        return self.masked(await self._records.contacts(customer))
+        return self.masked(await self.contact_rows(customer))
+
+    async def contact_rows(self, customer: CustomerId) -> list[ContactRow]:
+        """Return the customer's contacts as stored, for whoever asks only which there are and how old they are."""
+        return await self._records.contacts(customer)
 
     def masked(self, rows: Iterable[ContactRow]) -> dict[Channel, Contact]:
         """Return contacts whose rows were read already, masked."""
@@ -99,6 +103,10 @@ class People:
             row.cool_until,
             row.disputed_at is not None,
         )
+
+    def country(self, row: ContactRow) -> str:
+        """Return the calling code of a mobile number; empty for e-mail."""
+        return calling_code(self.opened(row).reveal()) if row.channel is Channel.MOBILE else ""
 
     def opened(self, row: ContactRow) -> Secret:
         """Return the address or number that messages are sent to; for `jobs.deliver` only."""

@@ -1,7 +1,7 @@
 """What all RA verbs share: loading an order for its owner, the clock, the store, outbox rows and notices."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -23,7 +23,8 @@ from chopmark.core.types import (
     Serial,
     text,
 )
-from chopmark.identity.people import Contact, People
+from chopmark.identity.people import People
+from chopmark.identity.ports import ContactRow
 from chopmark.limits.rate_limits import RateLimits
 from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind
 from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
@@ -101,6 +102,20 @@ class RaContext:
         known = order.login_factors
         return ActingLogin(caller.login, known, known | caller.factors if known else known)
 
+    def contact_facts(self, contacts: Iterable[ContactRow]) -> dict[Channel, ContactFacts]:
+        """Return what policy needs to know of a customer's contacts."""
+        return {
+            row.channel: ContactFacts(
+                row.channel,
+                row.version,
+                row.verified_at,
+                row.cool_until,
+                row.disputed_at is not None,
+                self.people.country(row) not in {"", *self.policy.countries},
+            )
+            for row in contacts
+        }
+
     def require_password(self, caller: Caller) -> None:
         """Raise Refused (FORBIDDEN) when the login does not contain the trading password (TW-01)."""
         if FactorClass.PASSWORD not in caller.factors:
@@ -146,12 +161,12 @@ class RaContext:
         self, customer: CustomerId, template: str, told: Channel | None, **facts: str
     ) -> tuple[OutboxJob, ...]:
         """Read the customer's contacts and return the outbox row of a notice to one of them, as `notice_to` does."""
-        return self.notice_to(customer, await self.people.contacts(customer), template, told, **facts)
+        return self.notice_to(customer, await self.people.contact_rows(customer), template, told, **facts)
 
     def notice_to(
         self,
         customer: CustomerId,
-        contacts: Mapping[Channel, Contact],
+        contacts: Iterable[ContactRow],
         template: str,
         told: Channel | None,
         **facts: str,
@@ -163,14 +178,15 @@ class RaContext:
         Return no row for a customer without contacts.
         """
         wanted = [told.other, told] if told is not None else [Channel.EMAIL, Channel.MOBILE]
-        there = sorted((one for one in wanted if one in contacts), key=lambda one: one not in self.policy.channels)
+        versions = {row.channel: row.version for row in contacts}
+        there = sorted((one for one in wanted if one in versions), key=lambda one: one not in self.policy.channels)
         if not there:
             return ()
         channel, *others = there
         named: dict[str, str | int] = {"template": template, **facts}
         if others:
-            named[OTHER_VERSION] = contacts[others[0]].version
-        return (self.work(OutboxJobKind.NOTICE, customer, named, channel, contacts[channel].version),)
+            named[OTHER_VERSION] = versions[others[0]]
+        return (self.work(OutboxJobKind.NOTICE, customer, named, channel, versions[channel]),)
 
     def work(
         self,
@@ -256,14 +272,6 @@ def facts_of(certificate: SubscriberCertificate | None) -> CertificateFacts | No
     usable = certificate.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
     held = certificate.state is CertificateState.HELD
     return CertificateFacts(certificate.serial, certificate.not_before, certificate.not_after, usable, held)
-
-
-def contact_facts(contacts: Mapping[Channel, Contact]) -> dict[Channel, ContactFacts]:
-    """Return what policy needs to know of a customer's contacts."""
-    return {
-        channel: ContactFacts(channel, c.version, c.verified_at, c.cool_until, c.disputed)
-        for channel, c in contacts.items()
-    }
 
 
 def assert_staff(name: str, field: str) -> None:

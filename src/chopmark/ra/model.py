@@ -149,6 +149,8 @@ class Order:
         if self.state in {OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED} and self.approved_login != login:
             counts = self._lapsed()
         mine = self.spki_sha256 is None or login in {self.bound_login, self.proved_login}
+        if (self.held_by(login), mine) == (counts.key_is_here, counts.key_is_mine):
+            return counts
         return replace(counts, key_is_here=self.held_by(login), key_is_mine=mine)
 
     def held_by(self, login: LoginId) -> bool:
@@ -245,7 +247,7 @@ class Order:
 
     def touched(self, acting: ActingLogin) -> "Order":
         """Return the order with the factor classes of the login that took a step added to it (TW-01)."""
-        return replace(self, login_factors=acting.union)
+        return self if self.login_factors == acting.union else replace(self, login_factors=acting.union)
 
     def checked(self, now: datetime) -> "Order":
         """Return the order after the right birth date."""

@@ -16,7 +16,7 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.ports import AccountRow
-from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, facts_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import SubscriberCertificate
@@ -88,7 +88,7 @@ class CustomerQueries:
         """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, now)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
@@ -135,7 +135,7 @@ class CustomerQueries:
         """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
-        facts = contact_facts(contacts)
+        facts = context.contact_facts(snapshot.contacts)
         return [
             ChannelChoice(
                 channel,
@@ -155,7 +155,7 @@ class CustomerQueries:
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(context.people.masked(snapshot.contacts))
+        facts = context.contact_facts(snapshot.contacts)
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 

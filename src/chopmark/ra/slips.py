@@ -28,7 +28,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
 from chopmark.messaging.ports import OutboxJob, OutboxJobKind, Purpose
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.ra.context import Caller, RaContext, contact_facts
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
 from chopmark.ra.replace import can_carry, why_none_carries
@@ -155,8 +155,8 @@ class SlipDesk:
         snapshot = await context.snapshots.customer(customer)
         if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = context.people.masked(snapshot.contacts)
-        if can_carry(context.policy, contact_facts(contacts), now):
+        contacts = context.contact_facts(snapshot.contacts)
+        if can_carry(context.policy, contacts, now):
             raise Refused(_NOT_NEEDED)
         letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
         slip = Slip(new_id(context.entropy), customer, "", _words(words), now, now + context.policy.slip_life)
@@ -177,7 +177,7 @@ class SlipDesk:
                 customer=customer,
                 slip=slip.id,
                 key_words=slip.key_words,
-                contacts=why_none_carries(context.policy, contact_facts(contacts), now),
+                contacts=why_none_carries(context.policy, contacts, now),
             )
             return await self._slips.put(slip, now - context.policy.contact_cooldown, works, record)
 
@@ -208,7 +208,7 @@ class SlipDesk:
         if refused is not None or slip is None:
             raise Refused(refused or _NONE)
         # 3. [tx] Charge one failure.
-        told = context.notice_to(order.customer, context.people.masked(snapshot.contacts), "hold", None)
+        told = context.notice_to(order.customer, snapshot.contacts, "hold", None)
         await self._charge(slip, order, acting, told)
         # 4. Compare in constant time. [tx] A wrong slip is recorded, and the last allowed one locks the customer.
         if not hmac.compare_digest(self._hash(slip, letters), slip.secret_hash):
@@ -236,7 +236,7 @@ class SlipDesk:
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            contacts = contact_facts(context.people.masked(snapshot.contacts))
+            contacts = context.contact_facts(snapshot.contacts)
             record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
@@ -276,7 +276,7 @@ def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogi
     """
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(context.policy, contact_facts(context.people.masked(snapshot.contacts)), context.now()):
+    if can_carry(context.policy, context.contact_facts(snapshot.contacts), context.now()):
         return _CODE_INSTEAD
     return None
 

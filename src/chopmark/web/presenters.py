@@ -30,6 +30,16 @@ def issuer_name(web: WebServices, lang: Lang) -> str:
     return named.to(lang) if web.issuer_title == named.zh else web.issuer_title
 
 
+def former_name(web: WebServices, certificate: SubscriberCertificate | None, lang: Lang) -> str | None:
+    """Return the name of the former issuer of an imported certificate in a language; None for any other."""
+    if certificate is None or certificate.former is None:
+        return None
+    issuer = web.ra.context.former.by_id.get(certificate.former.issuer)
+    if issuer is None:
+        return certificate.former.issuer
+    return issuer.name_zh if lang is Lang.ZH_TW else issuer.name_en
+
+
 def terms_in(web: WebServices, sentences: tuple[Text, ...], lang: Lang) -> tuple[Text, ...]:
     """Return the terms with the CA's name in the reader's language; their hash names the official one."""
     name = issuer_name(web, lang)

@@ -10,7 +10,7 @@ from chopmark.core.types import Operation, Serial, text
 from chopmark.web.api.presenters import certificate_out
 from chopmark.web.api.wire import AccountOut, AdviceOut, CertificateOut, OpenOrderOut, OverviewOut, StatusOut
 from chopmark.web.pages.frames import lang_of
-from chopmark.web.presenters import account_label, epoch_ms
+from chopmark.web.presenters import account_label, epoch_ms, former_name
 from chopmark.web.problems import PROBLEMS
 from chopmark.web.session import Authenticated
 from chopmark.web.state import services
@@ -39,7 +39,9 @@ async def overview(request: Req, authenticated: Authenticated, account: FromQuer
         accounts=[
             AccountOut(row.number, account_label(row, lang_of(request)), row.number == chosen) for row in view.accounts
         ],
-        certificate=None if view.present is None else certificate_out(view.present, view.now),
+        certificate=None
+        if view.present is None
+        else certificate_out(view.present, view.now, issuer=former_name(web, view.present, lang)),
         recommended=AdviceOut(
             action, reason, " ".join(translate(said, lang) for said in (view.advice.why, view.swap) if said)
         ),
@@ -50,10 +52,10 @@ async def overview(request: Req, authenticated: Authenticated, account: FromQuer
 @get("/certificates", responses=PROBLEMS)
 async def certificates(request: Req, authenticated: Authenticated) -> list[CertificateOut]:
     """Return the customer's certificates, newest first."""
-    now = services(request).now()
+    web, lang = services(request), lang_of(request)
     return [
-        certificate_out(held, now)
-        for held in await services(request).ra.customer_queries.certificates(authenticated.caller)
+        certificate_out(held, web.now(), issuer=former_name(web, held, lang))
+        for held in await web.ra.customer_queries.certificates(authenticated.caller)
     ]
 
 
@@ -63,7 +65,9 @@ async def certificate(request: Req, authenticated: Authenticated, serial: FromPa
     found = await services(request).ra.customer_queries.certificate(authenticated.caller, Serial(serial))
     if found is None:
         raise Refused(Refusal(Kind.NOT_FOUND, text("You have no such certificate."), field="serial", code="serial"))
-    return certificate_out(found, services(request).now(), whole=True, pem=True)
+    web = services(request)
+    named = former_name(web, found, lang_of(request))
+    return certificate_out(found, web.now(), whole=True, pem=True, issuer=named)
 
 
 ROUTER = Router("/api/v1", route_handlers=[status, overview, certificates, certificate])

@@ -27,11 +27,19 @@ from chopmark.web.services import WebServices
 
 
 def certificate_out(
-    certificate: SubscriberCertificate, now: datetime, *, whole: bool = False, pem: bool = False
+    certificate: SubscriberCertificate,
+    now: datetime,
+    *,
+    whole: bool = False,
+    pem: bool = False,
+    issuer: str | None = None,
 ) -> CertificateOut:
-    """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too."""
+    """Return a certificate for the API; `whole` with its bytes, `pem` with them as PEM too.
+
+    `issuer` is the name of its former issuer, for an imported one.
+    """
     return CertificateOut(
-        serial=certificate.serial,
+        serial=certificate.number,
         state=state_now(certificate, now).value,
         not_before=epoch_ms(certificate.not_before),
         not_after=epoch_ms(certificate.not_after),
@@ -40,6 +48,8 @@ def certificate_out(
         key_home=certificate.key_home.value,
         order=certificate.order,
         superseded_by=certificate.superseded_by,
+        issuer=issuer,
+        sha256=None if certificate.former is None else certificate.serial,
         der=to_b64(certificate.der) if whole else None,
         chain=[to_b64(der) for der in certificate.chain] if whole else None,
         certificate_pem=ssl.DER_cert_to_PEM_cert(certificate.der) if pem else None,
@@ -81,7 +91,7 @@ def order_out(
         else seconds_until(order.nonce_expires_at, now),
         old_certificate=None
         if view.old is None
-        else OldCertificateOut(view.old.serial, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
+        else OldCertificateOut(view.old.number, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
         ended=order.ended if order.ended in {DISPUTED, STOPPED} else None,
         spki_sha256=order.spki_sha256,
         key_name=None if order.spki_sha256 is None else key_name(order.spki_sha256),

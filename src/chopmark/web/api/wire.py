@@ -114,7 +114,11 @@ class AccountOut(msgspec.Struct):
 
 
 class CertificateOut(msgspec.Struct, omit_defaults=True):
-    """A certificate of the customer; `chain` has the issuing CA first and the root last."""
+    """A certificate of the customer; `chain` has the issuing CA first and the root last.
+
+    One that the customer brought along from a former issuer has that CA's name as `issuer`, and `sha256`, by which it
+    is got instead of its serial number; its `order` is empty.
+    """
 
     serial: str
     state: str
@@ -125,6 +129,8 @@ class CertificateOut(msgspec.Struct, omit_defaults=True):
     key_home: str
     order: str
     superseded_by: str | None = None
+    issuer: str | None = None
+    sha256: str | None = None
     der: str | None = None
     chain: list[str] | None = None
     certificate_pem: str | None = None

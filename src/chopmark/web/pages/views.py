@@ -119,6 +119,8 @@ class CertificateView:
     account_label: str
     key_home: KeyHome | None
     superseded_by: str | None = None
+    issuer: str | None = None
+    """The name of its former issuer; None for a certificate of the firm's own CA."""
     countdown: Countdown | None = None
     """Shown beside the days left, where the trading days are known."""
 

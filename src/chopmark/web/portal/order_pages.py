@@ -246,7 +246,7 @@ def _key(scene: _Scene) -> Page:
     if scene.view.order.key_home is KeyHome.HELPER:
         return _program(scene)
     old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
-    shown = None if old is None else OldCertificate(old.serial, hashlib.sha256(old.der).hexdigest(), old.not_after)
+    shown = None if old is None else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after)
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
 
 
@@ -320,6 +320,7 @@ def _review(scene: _Scene) -> Page:
     order, old = scene.view.order, scene.view.old
     if scene.consent is None:
         raise ValueError("a review page without terms")
+    overlap = scene.overlap or (old is not None and old.former is not None)
     revoking = order.operation is Operation.REVOKE
     return ReviewStepPage(
         scene.frame,
@@ -331,7 +332,7 @@ def _review(scene: _Scene) -> Page:
         scene.issuer,
         None if old is None else certificate_view(old, scene.label, scene.view.now),
         order.reason,
-        scene.overlap,
+        overlap,
     )
 
 

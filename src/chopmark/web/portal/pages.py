@@ -40,7 +40,7 @@ from chopmark.web.pages.views import (
     SignInPage,
 )
 from chopmark.web.portal.certificate import certificate_view
-from chopmark.web.presenters import account_label
+from chopmark.web.presenters import account_label, former_name
 from chopmark.web.session import (
     KNOWN,
     Authenticated,
@@ -190,7 +190,7 @@ async def launch_confirm(request: Req) -> Redirect:
     opened, wanted = await web.identity.launches.confirm(Secret(ticket), visitor, token_of(request), network)
     response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
-    await set_known(request, response, opened.session)
+    set_known(request, response, await web.identity.sessions.recognise(opened.session))
     response.set_cookie(private_cookie(request, "ticket", "", max_age=0))
     return response
 
@@ -214,7 +214,8 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
 
 
 def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
-    shown = certificate_view(certificate, _label(request, view, certificate.account), view.now)
+    issuer = former_name(services(request), certificate, lang_of(request))
+    shown = certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
     counts = view.present is not None and certificate.serial == view.present.serial
     return replace(shown, countdown=view.countdown) if counts else shown
 
