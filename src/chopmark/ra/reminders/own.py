@@ -104,9 +104,9 @@ class CustomerReminders:
     async def shown(self, caller: Caller) -> OwnReminders:
         """Return the reminders of the caller's present certificate."""
         snapshot = await self._context.customer_snapshot(caller)
-        present = present_of(snapshot.certificates, self._context.policy.profile)
-        wishes = await self._preferences.of(caller.customer)
         now = self._context.now()
+        present = present_of(snapshot.certificates, self._context.policy.profile, now)
+        wishes = await self._preferences.of(caller.customer)
         if present is None or present.state is not CertificateState.ACTIVE or now > present.not_after:
             return OwnReminders(None, (), wishes, self._reached(snapshot, ()), ())
         rows = await self._rows.of(caller.customer, present.serial, now - DEAD_FOR)
@@ -120,8 +120,8 @@ class CustomerReminders:
         Raises Refused (MALFORMED) for a pause that would leave out the last reminders, or that is over already.
         """
         snapshot = await self._context.customer_snapshot(caller)
-        present = present_of(snapshot.certificates, self._context.policy.profile)
         now = self._context.now()
+        present = present_of(snapshot.certificates, self._context.policy.profile, now)
         if paused_until is not None:
             last = None if present is None else self._last_pause(present)
             if last is None or not local_date(now) < paused_until <= last:
