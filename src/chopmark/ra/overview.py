@@ -179,13 +179,13 @@ class CustomerQueries:
         return AccountNumber(wanted) if wanted in numbers else numbers[0]
 
 
-def countdown(calendar: TradingCalendar, holding: SubscriberCertificate, now: datetime) -> Countdown | None:
+def countdown(calendar: TradingCalendar, certificate: SubscriberCertificate, now: datetime) -> Countdown | None:
     """Return what is left of a certificate that is in use, in trading days."""
-    last = calendar.last_trading_day_within(holding.not_after)
-    known = calendar.standing(local_date(holding.not_after)) is not Standing.UNKNOWN
-    if holding.state is not CertificateState.ACTIVE or now > holding.not_after or not known:
+    last = calendar.last_trading_day_within(certificate.not_after)
+    known = calendar.standing(local_date(certificate.not_after)) is not Standing.UNKNOWN
+    if certificate.state is not CertificateState.ACTIVE or now > certificate.not_after or not known:
         return None
-    return Countdown(calendar.trading_days_left(holding.not_after, now), last)
+    return Countdown(calendar.trading_days_left(certificate.not_after, now), last)
 
 
 def _ends_at_issue(present: SubscriberCertificate | None) -> bool:

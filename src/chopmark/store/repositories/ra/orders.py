@@ -211,7 +211,7 @@ class OrderRepository:
         """
 
         def script() -> Script[tuple[StoredRecord, ...]]:
-            before = query(RECORDS, chain=record.chain)
+            before = query(RECORDS, chain=record.stream)
             once = guard(
                 _SUBMIT,
                 id=order.id,
