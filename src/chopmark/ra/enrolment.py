@@ -86,7 +86,7 @@ class Enrolment:
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
         # 3. The policy allows the operation now.
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, now)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:

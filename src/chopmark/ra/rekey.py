@@ -111,7 +111,7 @@ class Rekey:
         old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
         await require_good_there(context, order, old)
         # 3. The policy still allows the operation: a day may have passed since the order was opened.
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, context.now())
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
@@ -277,7 +277,7 @@ class Rekey:
         # 2. The policy again: account, certificate and login factors may have changed since the order was opened.
         if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, context.now())
         advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
@@ -292,9 +292,10 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         # 3. [tx] submitted · the CA reads the order's records and issues · [tx] fulfilled (`ra.issuing`).
-        submitted = await self.issuing.submit(snapshot, consent, acting)
-        if submitted is not None:
-            issued = await self.issuing.certify(submitted)
+        sent = await self.issuing.submit(snapshot, consent, acting)
+        if sent is not None:
+            submitted, records = sent
+            issued = await self.issuing.certify(submitted, records)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))
@@ -381,7 +382,7 @@ class Rekey:
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(snapshot.certificates, context.policy.profile)
+        old = present_of(snapshot.certificates, context.policy.profile, now)
         kept = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
             works += context.revoke_old(old, "superseded", order.customer, order.id, kept)

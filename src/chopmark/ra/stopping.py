@@ -70,7 +70,7 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
     the first of them only. `coded_by` is the channel of the right code, or None for a slip: then all contacts are told.
     """
     order = snapshot.order
-    had_one = present_of(snapshot.certificates, order.profile) is not None
+    had_one = present_of(snapshot.certificates, order.profile, context.now()) is not None
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()

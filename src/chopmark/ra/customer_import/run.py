@@ -338,14 +338,14 @@ class CustomerImport:
         now = self._clock.now()
         chains = {staff_chain(who.staff): None} | {customer_stream(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
-        builders = {chain: self._audit_log.builder(tip, now) for chain, tip in tips.items()}
+        builders = {stream: self._audit_log.builder(tip, now) for stream, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
         staff = builders[staff_chain(who.staff)]
         records = [staff.record(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
-            chain = customer_stream(one.customer)
-            record = builders[chain].record(one.event, by=who.staff, **one.facts)
-            builders[chain] = builders[chain].after(record)
+            stream = customer_stream(one.customer)
+            record = builders[stream].record(one.event, by=who.staff, **one.facts)
+            builders[stream] = builders[stream].after(record)
             records.append(record)
         return records
 

@@ -182,8 +182,9 @@ async def _stepping_up(
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         response = _order(request, await answered(authenticated))
         lost = None if authenticated.repeat is None else authenticated.repeat.digest
-        set_session(request, response, await services(request).identity.sessions.step_up(authenticated.session, lost))
-        await set_known(request, response, authenticated.session, coded=True)
+        stepped = await services(request).identity.sessions.step_up(authenticated.session, lost)
+        set_session(request, response, stepped.token)
+        set_known(request, response, stepped.known)
         return response
 
     try:
