@@ -179,7 +179,7 @@ async def test_two_thousand_and_one_leaves_take_three_batches_under_three_heads(
 
     rows = await world.rows()
     assert [record.index for record in rows.records] == list(range(2001))
-    assert [record.chain for record in rows.records] == [A] * 1500 + [B] * 501
+    assert [record.stream for record in rows.records] == [A] * 1500 + [B] * 501
     assert [head.size for head in rows.stored_heads] == [1000, 2000, 2001]
     assert (await world.verify()).findings == ()
 
@@ -292,7 +292,7 @@ async def test_an_export_is_verified_like_the_database(world):
 
     report = await world.verify()
     assert report.findings == ()
-    assert (report.records, report.size, report.chains, report.heads) == (1103, 1100, 2, 2)
+    assert (report.records, report.size, report.streams, report.heads) == (1103, 1100, 2, 2)
     assert await world.verify_export() == report
 
 

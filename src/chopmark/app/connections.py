@@ -290,7 +290,7 @@ class Bounded(HttpToolsProtocol):
 def rules_of(settings: Settings) -> Rules:
     """Return what a process's connections are held to."""
     before = EVERYWHERE if settings.client_address_header else ()
-    return Rules(settings.limits, (*before, *read_networks(settings.trusted_proxies)))
+    return Rules(settings.limits, (*before, *read_networks(settings.proxy.networks)))
 
 
 def bounded(settings: Settings, kind: type[Bounded] = Bounded) -> Callable[..., Bounded]:

@@ -192,7 +192,7 @@ async def ca_services(deps: CaDeps) -> CaServices:
 
 async def _open_cas(deps: CaDeps) -> tuple[Ca | None, tuple[Ca, ...]]:
     """Open the CAs, the one that issues first; None when another certifies and there never was one. Raises NotReady."""
-    if deps.foundation.settings.issuer != "embedded" and not await deps.certificates.issuers():
+    if deps.foundation.settings.external_ca.protocol != "none" and not await deps.certificates.issuers():
         return None, ()
     try:
         return await open_all(deps)

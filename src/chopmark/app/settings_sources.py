@@ -24,8 +24,29 @@ FORMER_NAMES = {
     "pkcs11_module": ("hsm", "module"),
     "pkcs11_token": ("hsm", "token"),
     "pkcs11_pin": ("hsm", "pin"),
+    "issuer": ("external_ca", "protocol"),
+    "issuer_url": ("external_ca", "url"),
+    "issuer_anchors": ("external_ca", "anchors"),
+    "issuer_title": ("external_ca", "title"),
+    "issuer_profile": ("external_ca", "profile"),
+    "issuer_naming": ("external_ca", "naming"),
+    "issuer_overlap": ("external_ca", "overlap"),
+    "issuer_user": ("external_ca", "user"),
+    "issuer_secret": ("external_ca", "secret"),
+    "issuer_tls_trust": ("external_ca", "tls_trust"),
+    "issuer_tls_certificate": ("external_ca", "tls_certificate"),
+    "issuer_tls_key": ("external_ca", "tls_key"),
+    "issuer_wait_s": ("external_ca", "wait_s"),
+    "behind_proxy": ("proxy", "in_front"),
+    "trusted_proxies": ("proxy", "networks"),
+    "proxy_header": ("proxy", "header"),
+    "proxy_hops": ("proxy", "hops"),
+    "import_percent": ("customer_import", "percent"),
+    "import_floor": ("customer_import", "floor"),
 }
 """Settings that had a flat name before they were nested by topic. They are read for one release more."""
+FORMER_VALUES: Mapping[tuple[str, Any], str] = {("issuer", "embedded"): "none"}
+"""Values of such settings that are written in another way today."""
 _PREFIX = "CHOPMARK_"
 BESIDE_SETTINGS = frozenset({"CHOPMARK_CONFIG", "CHOPMARK_SECRETS_DIR", "CHOPMARK_TRACEBACK"})
 """Variables that are read before or beside the settings."""

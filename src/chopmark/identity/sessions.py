@@ -179,16 +179,16 @@ class SessionService:
         customer, now = None if found is None else found.customer, self._clock.now()
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
-        chain = stranger_stream(f"sign-in-{claim.hashed[0]}")
+        stream = stranger_stream(f"sign-in-{claim.hashed[0]}")
         await self._audit_log.write(
-            chain,
+            stream,
             lambda builder: self._records.note_within(
                 builder.record(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
             ),
         )
         if in_a_row >= CLOSES_AT:
             await self._audit_log.write(
-                chain if customer is None else customer_stream(customer),
+                stream if customer is None else customer_stream(customer),
                 lambda builder: self._entries.close(way, now, builder.record(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
 

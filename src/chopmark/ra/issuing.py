@@ -156,7 +156,8 @@ class Issuing:
         """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""
         if self._issuer.allows_overlap:
             return ()
-        old = present_of(tuple(await self._context.certificates.all(order.customer)), self._context.policy.profile)
+        context = self._context
+        old = present_of(tuple(await context.certificates.all(order.customer)), context.policy.profile, context.now())
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
         return self._context.revoke_old(old, "superseded", order.customer, order.id)

@@ -51,14 +51,14 @@ def a_world(seed: int) -> World:
 
 async def _written(rng: Random) -> World:
     ledger, heads, now = MemoryTree(KEY), MemoryHeads(), START
-    chains = CHAINS[: rng.randint(2, 4)]
+    streams = CHAINS[: rng.randint(2, 4)]
     for _ in range(rng.randint(3, 6)):
-        for chain in [*chains[:2], *rng.choices(chains, k=rng.randint(0, 5))]:
+        for stream in [*streams[:2], *rng.choices(streams, k=rng.randint(0, 5))]:
             now += timedelta(milliseconds=rng.randint(0, 400))
-            ledger.append(chain, rng.choice(list(Event)), now, count=rng.randint(0, 9), reason="lost")
+            ledger.append(stream, rng.choice(list(Event)), now, count=rng.randint(0, 9), reason="lost")
         await sequence_once(ledger, SIGNER, heads, now=now, holder="one")
-    for chain in [chains[0], *rng.choices(chains, k=rng.randint(0, 3)), chains[0]]:
-        ledger.append(chain, rng.choice(list(Event)), now)
+    for stream in [streams[0], *rng.choices(streams, k=rng.randint(0, 3)), streams[0]]:
+        ledger.append(stream, rng.choice(list(Event)), now)
     return World(ledger.rows, heads.lines(), now)
 
 
@@ -72,8 +72,8 @@ async def _restored(rng: Random) -> World:
 
     async def heads(most: int) -> None:
         for _ in range(rng.randint(1, most)):
-            for chain in [*CHAINS[:2], *rng.choices(CHAINS, k=rng.randint(0, 3))]:
-                world.ledger.append(chain, rng.choice(list(Event)), world.now, count=rng.randint(0, 9))
+            for stream in [*CHAINS[:2], *rng.choices(CHAINS, k=rng.randint(0, 3))]:
+                world.ledger.append(stream, rng.choice(list(Event)), world.now, count=rng.randint(0, 9))
             await world.sequence()
 
     await heads(3)
@@ -86,8 +86,8 @@ async def _restored(rng: Random) -> World:
     await world.tell()
     await world.succeed()
     await heads(3)
-    for chain in (CHAINS[0], CHAINS[1], CHAINS[0]):
-        world.ledger.append(chain, rng.choice(list(Event)), world.now)
+    for stream in (CHAINS[0], CHAINS[1], CHAINS[0]):
+        world.ledger.append(stream, rng.choice(list(Event)), world.now)
     return World(world.rows, world.heads.lines(), world.now)
 
 

@@ -1,6 +1,7 @@
 """The portal's plain pages: the way in, home, overview, apply, inquiry, revoke, details; forms need no script."""
 
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -214,7 +215,9 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
 
 def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
     issuer = former_name(services(request), certificate, lang_of(request))
-    return certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
+    shown = certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
+    counts = view.present is not None and certificate.serial == view.present.serial
+    return replace(shown, countdown=view.countdown) if counts else shown
 
 
 @get("/home")

@@ -103,15 +103,15 @@ class Chains:
         self._next: StoredRecord | None = None
         self._last: tuple[str, tuple[StoredRecord, ...]] = "", ()
 
-    async def of(self, chain: str) -> tuple[StoredRecord, ...]:
+    async def of(self, stream: str) -> tuple[StoredRecord, ...]:
         """Return the records of a stream; none when the next records are of another stream."""
-        if self._last[0] != chain:
+        if self._last[0] != stream:
             self._next = self._next or await anext(self._records, None)
             records: list[StoredRecord] = []
-            while self._next is not None and self._next.chain == chain:
+            while self._next is not None and self._next.stream == stream:
                 records.append(self._next)
                 self._next = await anext(self._records, None)
-            self._last = chain, tuple(records)
+            self._last = stream, tuple(records)
         return self._last[1]
 
 
