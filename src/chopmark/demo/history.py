@@ -1,6 +1,7 @@
-"""The demo: about twenty made-up customers whose past is played through the ordinary verbs, so that every path shows.
+"""The demo's history: about twenty made-up customers, whose past is made by calling the ordinary verbs.
 
-A clock steps from 400 days ago to now; the CA is founded first, then each customer's story happens in time order.
+A clock steps from 400 days ago to now. The CA is founded first; then the customers' orders are made in time order, so
+that the demo has a certificate in every state.
 """
 
 from collections.abc import Mapping
@@ -59,14 +60,15 @@ BROUGHT = timedelta(days=10)
 """So long ago the old CA's certificates were imported."""
 _BEGUN, _MADE = "demo_begun", "demo_made"
 _AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
-"""The worker's jobs that a past of a year leaves due: a first start would call them late."""
+"""The worker's jobs that are due after a simulated year; without running them, a first start would report them as
+ late."""
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 
 
 @dataclass(slots=True)
 class SteppingClock:
-    """A clock that stands where the story is."""
+    """A clock that shows the moment up to which the history has been played."""
 
     moment: datetime
 
@@ -76,7 +78,7 @@ class SteppingClock:
 
 
 class Play:
-    """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
+    """Plays the past of all customers into an empty installation; `rounds` are PBKDF2's for their .p12 files."""
 
     def __init__(self, services: Services, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
         self._rounds = rounds
@@ -269,7 +271,7 @@ def write_readme(folder: Path, url: str) -> None:
 
 
 def is_demo_data(data: Path) -> bool:
-    """Whether a directory is a demo's: the first thing that a demo makes there is the folder of its people."""
+    """Tell whether a directory is a demo's: the first thing that a demo makes is the folder of its people."""
     return (data / "demo").is_dir()
 
 
