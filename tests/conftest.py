@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
-from tests.machine import program
+from tests.machine import program, write_to_memory
 
+write_to_memory()
 HERE = Path(__file__).parent
 MARKED_FOLDERS = ("journey", "soak")
 

@@ -20,7 +20,7 @@ from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
 from chopmark.core.types import Operation, Serial
 from chopmark.ra.former_revocation import IN_A_ROW, ROUND, FormerRevocation
-from chopmark.ra.imported import Fingerprint, ImportedCertificate
+from chopmark.ra.imported import Fingerprint, ImportedCertificate, ImportedState
 from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 from tests.contract.world import ANN, ROWS, START, Held, World, refusal, world_fixture
 from tests.old_ca import OldCa
@@ -136,6 +136,25 @@ async def test_one_that_the_old_ca_revoked_after_the_import_does_not_renew(broug
     assert refused.code == "former_revoked"
     view = await brought.world.services.ra.customer_queries.overview(brought.world.caller(ANN))
     assert view.advice.operation is not Operation.REKEY
+
+
+async def test_what_the_old_ca_lists_as_revoked_is_revoked_in_the_portal_without_a_renewal(brought: Brought) -> None:
+    brought.ca.revoked = {brought.serial: (START - DAY, "certificateHold")}
+    brought.publish()
+    await brought.world.once("former-lists")
+    assert await brought.world.once("former-revoked") == 0, "a hold may end"
+    brought.world.clock.later(hours=1)
+    brought.ca.revoked = {brought.serial: (START - DAY, "superseded"), 7: (START - DAY, "superseded")}
+    brought.publish()
+    await brought.world.once("former-lists")
+    assert await brought.world.once("former-revoked") == 1
+    assert await brought.world.once("former-revoked") == 0
+    row = await brought.row()
+    assert (row.state, row.reason) == (ImportedState.REVOKED, "superseded")
+    view = await brought.world.services.ra.customer_queries.overview(brought.world.caller(ANN))
+    assert view.advice.operation is Operation.ENROL
+    assert len(await brought.world.records(Event.RA_FORMER_REVOKED)) == 1
+    assert (await brought.world.audit()).sound
 
 
 async def test_a_list_that_ended_lets_nobody_renew(brought: Brought) -> None:

@@ -5,6 +5,9 @@ from datetime import date, datetime, time, timedelta
 
 import pytest
 
+from chopmark.audit.events import Event
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import customer_stream
 from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
@@ -228,10 +231,20 @@ async def test_a_busy_gateway_is_asked_again_and_after_a_while_the_other_channel
     assert await reminded.states() == {"sent": 1}
 
 
+async def asked(reminded: Reminded, wishes: Wishes) -> None:
+    """Store what Ann asks for, with its record."""
+    preferences, now = ReminderPreferenceRepository(reminded.world.engine), reminded.world.clock.now()
+
+    async def attempt(builder: RecordBuilder) -> None:
+        record = builder.record(Event.RA_REMINDERS_ASKED, customer=ANN)
+        await preferences.put(CustomerId(ANN), wishes, now, record)
+
+    await reminded.world.services.foundation.audit_log.write(customer_stream(CustomerId(ANN)), attempt)
+
+
 async def test_a_pause_holds_early_steps_back_and_not_the_last_ones(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
-    wishes = Wishes(Channel.MOBILE, "en", taipei(2026, 8, 20))
-    await ReminderPreferenceRepository(reminded.world.engine).put(CustomerId(ANN), wishes, reminded.world.clock.now())
+    await asked(reminded, Wishes(Channel.MOBILE, "en", taipei(2026, 8, 20)))
     await reminded.until(2026, 8, 2)
     assert [day for day, _, _ in reminded.sent] == ["2026-07-28", "2026-07-30", "2026-07-31"]
     assert await reminded.states() == {"sent": 3, "skipped": 3}
@@ -241,7 +254,7 @@ async def test_a_pause_holds_early_steps_back_and_not_the_last_ones(reminded: Re
 async def test_the_channel_that_the_customer_wants_comes_first(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
     preferences = ReminderPreferenceRepository(reminded.world.engine)
-    await preferences.put(CustomerId(ANN), Wishes(Channel.MOBILE), reminded.world.clock.now())
+    await asked(reminded, Wishes(Channel.MOBILE))
     assert await preferences.of(CustomerId(ANN)) == Wishes(Channel.MOBILE)
     await reminded.until(2026, 8, 2)
     assert {way for _, way, _ in reminded.sent} == {"sms"}

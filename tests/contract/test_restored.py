@@ -158,7 +158,7 @@ async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the
     before = await opened(world)
     session = await world.services.identity.sessions.seen(before)
     assert session is not None
-    token = (await world.services.identity.sessions.step_up(session, b"repeat")).reveal()
+    token = (await world.services.identity.sessions.step_up(session, b"repeat")).token.reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
     await world.services.identity.sessions.sign_out(token)

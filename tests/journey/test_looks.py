@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from playwright.async_api import Page as Tab
@@ -17,6 +18,12 @@ from tests.web.gallery import World, sample_pages
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "src/chopmark/web/static/build"
 AXE = ROOT / "browser/node_modules/axe-core/axe.min.js"
+JUDGE = """async (tags) => {
+  const found = await axe.run({runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']});
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  const wrong = found.violations.map((each) => `${each.id}: ${each.nodes[0].html}`);
+  return wide > 0 ? [...wrong, `${wide} px wider than the screen`] : wrong;
+}"""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SITE = "http://gallery.example"
 PAGES = Pages(Translator(load_catalogues()))
@@ -48,6 +55,7 @@ async def tab(chromium: Path) -> AsyncIterator[Tab]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = await browser.new_page()
+        await tab.add_init_script(path=AXE)
         await tab.route("**/*", lambda route: route.abort())
         await tab.route(f"{SITE}/main.css", lambda route: route.fulfill(body=stylesheet, content_type="text/css"))
         colours = brand_css(DEMO_BRAND)
@@ -58,11 +66,7 @@ async def tab(chromium: Path) -> AsyncIterator[Tab]:
 
 async def complaints(tab: Tab) -> list[str]:
     """Return what is wrong with the page in the tab."""
-    wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-    await tab.evaluate(AXE.read_text(encoding="utf-8"))
-    found = await tab.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
-    wrong = [f"{each['id']}: {each['nodes'][0]['html']}" for each in found["violations"]]
-    return wrong + ([f"{wide} px wider than the screen"] if wide > 0 else [])
+    return cast("list[str]", await tab.evaluate(JUDGE, RULES))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bench import chart, people
+from bench import chart, lapses, people
 from bench.figures import Result, as_json, median, percentile, ratios, shown, spread, table
 from bench.machine import Sample, between
 from bench.profiling import layers
@@ -113,3 +113,21 @@ _bootstrap (threading.py:1002);_worker (concurrent/futures/thread.py:81) 90"""
         "event loop": ["10.0%", "2.00"],
         "all": ["20.00"],
     }
+
+
+def test_bars_are_as_long_as_their_values_and_names_cannot_break_the_drawing():
+    drawing = ET.fromstring(chart.bars("Lapses & more", {"none": 50.0, "<all>": 25.0}, "%"))
+    widths = [float(bar.attrib["width"]) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.01)
+    assert any(word.text == "<all>" for word in drawing.iter("{http://www.w3.org/2000/svg}text"))
+    with pytest.raises(ValueError, match="needs a value"):
+        chart.bars("empty", {}, "%")
+
+
+def test_the_simulation_is_the_same_every_time_and_reminders_help():
+    first, again = (lapses.run(60, 200, 7) for _ in range(2))
+    assert lapses.table(first) == lapses.table(again)
+    none, shipped = first["no reminder"], first["as shipped"]
+    assert none.messages.total() == 0
+    assert none.share > shipped.share > 0
+    assert shipped.lapsed.total() >= shipped.unreachable

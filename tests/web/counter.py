@@ -30,6 +30,7 @@ from chopmark.app.web import web_services
 from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
+from chopmark.demo.former_ca import FormerCa
 from chopmark.demo.history import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
 from chopmark.demo.people import PEOPLE, Person
 from chopmark.ra.enrolment import Enrolment
@@ -57,9 +58,9 @@ async def play(data: Path) -> None:
     settings, clock = settings_of(data), SteppingClock(NOW - BEGINS)
     await db.upgrade(settings.database_url)
     await found_ca(settings, clock, SystemEntropy())
+    FormerCa.opened(data / "demo" / "former", clock.now())
     services = await build(settings, clock, SystemEntropy())
     try:
-        (data / "demo").mkdir()
         await Play(services, clock, data / "demo", QUICK_ROUNDS).run(NOW)
         credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
         write_private(data / "secrets" / "demo_client", credential.secret.reveal().encode())

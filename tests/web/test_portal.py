@@ -46,6 +46,14 @@ async def test_every_page_renders_for_every_customer_of_the_demo(world: World, l
             whole(await browser.get(f"/certificates/apply?operation={operation}&lang={lang}"), lang)
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [("C10021", "renew it now"), ("C10022", "in order"), ("C10023", "revoked")]
+)
+async def test_a_certificate_of_the_ca_before_has_its_recommendation(world: World, number: str, said: str) -> None:
+    text = whole(await (await world.signed_in(number)).get("/certificates?lang=en"), "en")
+    assert said in text.lower()
+
+
 @pytest.mark.parametrize("lang", sorted(LANGS))
 @pytest.mark.parametrize("path", OPEN)
 async def test_every_open_page_renders_without_a_session(world: World, lang: str, path: str) -> None:

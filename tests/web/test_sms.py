@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chopmark.app.settings import Settings
+from chopmark.app.settings_messages import SmsSettings
 from chopmark.testing.http_stub import Mode
 from chopmark.testing.sms_stubs import PASSWORD, USER, Every8dStub, MitakeStub
 from tests.web.counter import Errand, World, errand, opened, settings_of
@@ -142,3 +143,20 @@ async def test_neither_log_nor_database_keeps_a_code_or_a_number(
     said = capfd.readouterr()
     assert code not in said.out + said.err
     assert sms.number.removeprefix("+886") not in said.out + said.err
+
+
+async def test_a_block_of_addresses_that_asked_too_often_is_told_to_take_the_mail(played: Path, tmp_path: Path) -> None:
+    """The API's route says from where a request comes; another customer behind the same /24 meets its limit (I16)."""
+
+    def settings(folder: Path) -> Settings:
+        return settings_of(folder).model_copy(update={"sms": SmsSettings(codes_per_block=1)})
+
+    async with opened(played, tmp_path / "data", settings) as world:
+        await to_code(world)
+        neighbour = await (await errand(world, "C10006")).until("channel", "rekey")
+        answer = await neighbour.send_code()
+        assert answer.status_code == 429
+        assert answer.json()["detail"].startswith("Too many codes by text message were asked for from your network.")
+        assert int(answer.headers["retry-after"]) > 3000
+        answer = await neighbour.send_code("email")
+        assert answer.is_success, answer.text

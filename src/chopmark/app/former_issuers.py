@@ -55,6 +55,8 @@ from chopmark.va.former.status import FormerStatusReader
 _ID: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _HEX: Final = re.compile(r"([0-9a-fA-F]{2}){16,128}")
 MOST_MB: Final = 1024
+DEMO_LIST: Final = Path("demo", "former", "former.toml")
+"""Within the data directory."""
 
 
 class FormerUnfit(Exception):
@@ -119,7 +121,7 @@ def former_services(settings: Settings, engine: Engine, clock: Clock, entropy: E
 
 def former_entries(settings: Settings, clock: Clock, entropy: Entropy) -> tuple[FormerEntry, ...]:
     """Return the entries of the list of former issuers; none where the settings name no list. Raises FormerUnfit."""
-    path = settings.former_issuers
+    path = settings.former_issuers or _of_demo(settings)
     if path is None:
         return ()
     try:
@@ -138,6 +140,12 @@ def former_entries(settings: Settings, clock: Clock, entropy: Entropy) -> tuple[
         if ids.count(one) > 1:
             raise FormerUnfit(f"former_issuers: two entries have the id {one}")
     return entries
+
+
+def _of_demo(settings: Settings) -> Path | None:
+    """Return the list that a demo has made for itself."""
+    made = settings.data / DEMO_LIST
+    return made if settings.mode == "demo" and made.is_file() else None
 
 
 class _Table:

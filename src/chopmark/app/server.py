@@ -160,7 +160,8 @@ async def run_est(settings: Settings) -> int:
         if settings.est.socket is not None:
             sockets = [private_socket(settings.est.socket)]
         elif settings.est.certificate is not None and settings.est.key is not None:
-            context = mutual_tls.context(settings.est.certificate, settings.est.key, ca_certificates(services))
+            former = [der for ca in services.former.cas for der in ca.certificates]
+            context = mutual_tls.context(settings.est.certificate, settings.est.key, ca_certificates(services), former)
             how["http"] = mutual_tls.secured(settings, context)
         server = Announced(server_config(interface, settings, lifespan="off", **how), settings.est.url)
         warming = asyncio.create_task(asyncio.to_thread(services.ca.issuer.warm))

@@ -19,7 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chopmark.app.settings_messages import AlarmSettings, WebhookSettings
+from chopmark.app.settings_messages import AlarmSettings, SmsSettings, WebhookSettings
 from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
@@ -191,6 +191,7 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    sms: SmsSettings = SmsSettings()
     former_issuers: Annotated[
         Path | None,
         Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),

@@ -28,6 +28,8 @@ from chopmark.jobs.sequence import sequence
 from chopmark.jobs.watch import watch
 from chopmark.messaging.templates import Sender
 from chopmark.ra.former_revocation import FormerRevocation
+from chopmark.ra.former_watch import BATCH as LISTED_BATCH
+from chopmark.ra.former_watch import FormerWatch
 from chopmark.ra.policy import renewal_opens
 from chopmark.ra.policy_record import record_policy
 from chopmark.ra.reentry import Reentry, Verbs
@@ -137,8 +139,14 @@ def _of_former_issuers(services: Services, holder: str) -> tuple[Task, ...]:
     if not former.entries:
         return ()
     lists = ListRefresh(former.cas, former.lists, foundation.settings.data, foundation.clock, holder)
-    revocation = FormerRevocation(services.ra.context, ImportedCertificateRepository(foundation.engine), former.clients)
-    return (Task("former-lists", lists.once, 30.0), Task("former-revocations", revocation.once, 60.0))
+    imported = ImportedCertificateRepository(foundation.engine)
+    revocation = FormerRevocation(services.ra.context, imported, former.clients)
+    watch_lists = FormerWatch(services.ra.context, imported)
+    return (
+        Task("former-lists", lists.once, 30.0),
+        Task("former-revoked", watch_lists.once, 600.0, full=LISTED_BATCH),
+        Task("former-revocations", revocation.once, 60.0),
+    )
 
 
 def _of_audit(services: Services, holder: str) -> tuple[Task, ...]:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_der_x509_certificate
+
 from chopmark.app.foundation import SystemClock, SystemEntropy
 from chopmark.app.founding import found_ca
 from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
@@ -28,6 +31,7 @@ from chopmark.core.types import (
     Reason,
     Secret,
 )
+from chopmark.demo.former_ca import YEAR, FormerCa, revoked_at
 from chopmark.demo.journey import Journey, Wanted
 from chopmark.demo.people import PEOPLE, Person
 from chopmark.demo.phone import Phone
@@ -35,24 +39,29 @@ from chopmark.demo.verbs import Verbs
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.messaging.demo import InboxEntry
+from chopmark.messaging.ports import Purpose
 from chopmark.pki import pkcs12
 from chopmark.ra.context import Caller
+from chopmark.ra.policy import renewal_opens
+from chopmark.ra.reminders.plan import Ending, closing, targets
 from chopmark.stepup.challenge import Challenge
 from chopmark.store import db
 from chopmark.store.current import make_current
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.repositories.installation import Installation
+from chopmark.tw.zone import TAIPEI, local_date, local_midnight, plus_months
 from chopmark.web.services import Demo, DemoPerson
 
 CLIENT = "demo-trading"
 STALE_AFTER = timedelta(days=10)
 BEGINS = timedelta(days=400)
 PASSWORD = "demo-Pass-2468"
+BROUGHT = timedelta(days=10)
+"""So long ago the old CA's certificates were imported."""
 _BEGUN, _MADE = "demo_begun", "demo_made"
 _AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
-"""The worker's jobs that are due after a simulated year; without running them, a first start would report them as
-late."""
-_DAY = timedelta(days=1)
+"""The worker's jobs that are due after a simulated year; otherwise a first start would report them as late."""
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 
 
@@ -75,7 +84,11 @@ class Play:
         self._services = services
         self._clock = clock
         self._folder = folder
-        self._jobs = [task.job for task in tasks(services) if task.name in {"deliver-0", "revoke", "sequence"}]
+        self._former = FormerCa.opened(folder / "former", clock.now())
+        jobs = {task.name: task.job for task in tasks(services)}
+        self._jobs = [jobs[name] for name in ("deliver-0", "revoke", "sequence")]
+        self._former_jobs = [jobs[name] for name in ("former-lists", "former-revoked")]
+        self._reminding = (jobs["remind-plan"], jobs["remind"])
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
@@ -90,11 +103,16 @@ class Play:
             scenes += [(now - person.unproven * _DAY, person, "unproven")] if person.unproven else []
             scenes += [(now - _DAY, person, "mobile")] if person.new_mobile else []
             scenes += [(now - 2 * _DAY, person, "hold")] if person.wrong_birth_dates else []
-        for at, person, what in sorted(scenes, key=lambda scene: (scene[0], scene[1].number)):
+            scenes += [(at, person, "remind") for days in person.issued for at in self._reminders(now - days * _DAY)]
+        scenes.append((now - BROUGHT, PEOPLE[0], "bring"))
+        past = (scene for scene in scenes if scene[0] <= now)
+        for at, person, what in sorted(past, key=lambda scene: (scene[0], scene[1].number)):
             self._clock.moment = at
             await self._act(person, what)
         self._clock.moment = now
         await self._work()
+        for job in self._former_jobs:
+            await job()
         await self._services.ca.publisher.publish_due()
         write_readme(self._folder, self._services.foundation.settings.portal_url)
 
@@ -109,7 +127,53 @@ class Play:
             await self._services.ra.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
+        elif what == "bring":
+            await self._bring()
+        elif what == "remind":
+            await self._remind()
         await self._work()
+
+    async def _bring(self) -> None:
+        """Import what the old CA issued to some of the customers, and publish that CA's list of what it has revoked."""
+        now, made = self._clock.now(), {}
+        for person in PEOPLE:
+            if person.former_left is not None:
+                key = ClientKey.generate(person.key)
+                begins = now + BROUGHT + person.former_left * _DAY - YEAR
+                made[person] = self._former.issue(person.person_id, key, begins, self._services.foundation.entropy)
+                self._write_file(person, key, made[person], (self._former.certificate.public_bytes(Encoding.DER),))
+        export = self._former.folder / "export.pem"
+        export.write_bytes(b"".join(load_der_x509_certificate(one).public_bytes(Encoding.PEM) for one in made.values()))
+        await self._services.ra.certificate_import.run([export], "demo")
+        revoked = [revoked_at(der, now + BROUGHT / 2) for person, der in made.items() if person.revoked_there]
+        self._former.publish(now + BROUGHT, revoked)
+
+    def _write_file(self, person: Person, key: ClientKey, der: bytes, chain: tuple[bytes, ...]) -> None:
+        """Write the customer's certificate file and its pass-phrase."""
+        passphrase = Secret("-".join(self._services.foundation.entropy.token(2).hex() for _ in range(4)))
+        file = key.p12(der, chain, person.file, passphrase, self._rounds)
+        write_private(self._folder / f"{person.file}.p12", file)
+        write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+
+    def _reminders(self, issued: datetime) -> list[datetime]:
+        """Return when reminders of a certificate are planned that was issued then: as the sending hours of a day begin.
+
+        Which ones are due then, and whether the certificate still lives, is for the worker's own jobs to say.
+        """
+        foundation = self._services.foundation
+        end = local_midnight(plus_months(local_date(issued), 12))
+        ending = Ending(end, renewal_opens(foundation.policy, end))
+        begin = foundation.reminders.hours[0].begin
+        steps = targets(foundation.reminders, foundation.calendar, ending)
+        return [datetime.combine(day, begin, TAIPEI) for _, day in steps]
+
+    async def _remind(self) -> None:
+        """Plan as the sending hours begin, and send what is due until they end."""
+        plan, send = self._reminding
+        await plan()
+        self._clock.moment = closing(self._services.foundation.reminders, local_date(self._clock.moment)) - _MINUTE
+        while await send():
+            pass
 
     async def _work(self) -> None:
         for job in self._jobs:
@@ -162,10 +226,7 @@ class Play:
         certificate = await services.ra.customer_queries.certificate(self._caller(person), verbs.order.serial)
         if certificate is None:
             raise ValueError("an issued order without its certificate")
-        passphrase = Secret("-".join(services.foundation.entropy.token(2).hex() for _ in range(4)))
-        file = key.p12(certificate.der, certificate.chain, person.file, passphrase, self._rounds)
-        write_private(self._folder / f"{person.file}.p12", file)
-        write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+        self._write_file(person, key, certificate.der, certificate.chain)
 
     async def _revoke(self, person: Person) -> None:
         present = (await self._services.ra.customer_queries.overview(self._caller(person))).present
@@ -203,6 +264,7 @@ def write_readme(folder: Path, url: str) -> None:
         f"    {PASSWORD}",
         "",
         "NAME.p12 is the customer's certificate file, NAME.txt its pass-phrase.",
+        "The last three have theirs of the CA before; former/ has that CA's certificate, list and export.",
         "",
     ]
     lines += [f"{p.number}  {p.person_id:<11} {p.birth or '-':<11} {p.name}: {p.note}" for p in PEOPLE]
@@ -249,6 +311,7 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
     now = SystemClock().now()
     clock = SteppingClock(now - BEGINS)
     await found_ca(settings, clock, SystemEntropy())
+    FormerCa.opened(settings.data / "demo" / "former", clock.now())
     services = await build(settings, clock, SystemEntropy())
     try:
         made = await services.foundation.installation.get(_MADE)
@@ -272,7 +335,8 @@ async def demo_of(services: Services, phone: Phone | None = None) -> Demo:
 
     async def newest(most: int) -> list[InboxEntry]:
         since = services.foundation.clock.now() - _DAY
-        entries = [entry for entry in await services.messaging.inbox.newest(most) if entry.at >= since]
+        found = await services.messaging.inbox.newest(most)
+        entries = [entry for entry in found if entry.at >= since or entry.purpose is Purpose.REMINDER]
         entries += [] if phone is None else phone.newest(most)
         return sorted(entries, key=lambda entry: entry.at, reverse=True)[:most]
 

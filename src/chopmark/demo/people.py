@@ -11,7 +11,8 @@ from chopmark.pki.algorithms import KeyKind
 class Person:
     """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made.
 
-    `key` is the kind of their key, because other programs made some of them.
+    `key` is the kind of their key, because other programs made some of them. `former_left` are the days that a
+    certificate of the old CA still lasts, which `revoked_there` says that CA has revoked.
     """
 
     number: str
@@ -29,6 +30,8 @@ class Person:
     new_mobile: str = ""
     replaced: bool = False
     key: KeyKind = KeyKind.P256
+    former_left: float | None = None
+    revoked_there: bool = False
 
     @property
     def file(self) -> str:
@@ -284,5 +287,39 @@ PEOPLE: tuple[Person, ...] = (
         "wind@example.com",
         _futures(1020),
         text("a company without a certificate"),
+    ),
+    Person(
+        "C10021",
+        "N125789031",
+        "高志明",
+        "1970-03-03",
+        "0912000121",
+        "kao@example.com",
+        _futures(1021),
+        text("has a certificate of the CA before, ends in 12 days: renew with it"),
+        former_left=12,
+    ),
+    Person(
+        "C10022",
+        "P225789043",
+        "方美華",
+        "1988-10-25",
+        "0912000122",
+        "fang@example.com",
+        _futures(1022),
+        text("has a certificate of the CA before, ends in 200 days: nothing to do"),
+        former_left=200,
+    ),
+    Person(
+        "C10023",
+        "Q125789051",
+        "涂家豪",
+        "1993-06-18",
+        "0912000123",
+        "tu@example.com",
+        _futures(1023),
+        text("the CA before has revoked the certificate: apply again"),
+        former_left=15,
+        revoked_there=True,
     ),
 )

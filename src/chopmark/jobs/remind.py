@@ -21,7 +21,7 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Purpose
 from chopmark.messaging.reminders import Ends, calendar_entry, write_reminder
 from chopmark.messaging.templates import Language, Sender
 from chopmark.ra.reminders.plan import may_send_at
-from chopmark.ra.reminders.policy import Step
+from chopmark.ra.reminders.policy import DEAD_FOR, Step
 from chopmark.ra.reminders.ports import (
     NO_WISHES,
     LivingCertificate,
@@ -45,8 +45,6 @@ PATIENCE: Final = 3
 """After so many attempts at one channel the other one is tried as well."""
 LONGEST_WAIT: Final = timedelta(minutes=30)
 LIFE: Final = timedelta(days=1)
-DEAD_FOR: Final = timedelta(days=60)
-"""A contact that a gateway called dead is tried again after so long, or when it is changed."""
 _DEAD = frozenset({FaultReason.DESTINATION, FaultReason.BARRED})
 
 

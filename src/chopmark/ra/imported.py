@@ -95,6 +95,10 @@ class ImportedCertificates(Protocol):
         """Return those that their own CA is to be asked to revoke by now (`revoke_after`), the longest due first."""
         ...
 
+    async def listed_as_revoked(self, limit: int) -> list[tuple[ImportedCertificate, str]]:
+        """Return active ones that a list of their own CA names as revoked for good, each with the CA's reason."""
+        ...
+
     async def due_at(
         self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int
     ) -> list[ImportedCertificate]:

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
-from chopmark.messaging.probes import Reachable, Reached, Shown
+from chopmark.messaging.probes import Probing, Reached, Shown
 from chopmark.testing.http_stub import HttpStub, Mode
 from chopmark.testing.tls import server_identity
 
@@ -230,21 +230,21 @@ async def trying_it_sends_nothing_and_finds_a_wrong_password(specimen: Specimen,
     """`chopmark check` tries each gateway: that sends no message, and it finds a wrong account."""
     del folder
     async with _stage(specimen, Mode.WELL) as stage:
-        if not isinstance(stage.gateway, Reachable):
+        if not isinstance(stage.gateway, Probing):
             return
-        outcome = await stage.gateway.reach()
+        outcome = await stage.gateway.probe()
         assert isinstance(outcome, Reached), f"a right account: {outcome}"
         assert specimen.shown(stage.stub) == [], "a trial was sent to a phone"
         if outcome.tried:
             wrong = specimen.with_wrong_password(stage.stub.address)
-            found = await wrong.reach() if isinstance(wrong, Reachable) else None
+            found = await wrong.probe() if isinstance(wrong, Probing) else None
             await wrong.close()
             assert isinstance(found, GatewayFault), "a wrong password is not found"
             assert found.verdict is Verdict.ALARM, f"a wrong password: {found}"
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         gateway = specimen.gateway(f"http://127.0.0.1:{silent.getsockname()[1]}", None, PATIENT_S)
-        nowhere = await gateway.reach() if isinstance(gateway, Reachable) else None
+        nowhere = await gateway.probe() if isinstance(gateway, Probing) else None
         await gateway.close()
     assert isinstance(nowhere, GatewayFault), "nobody is there, and the trial says that all is well"
 

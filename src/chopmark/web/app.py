@@ -24,12 +24,12 @@ from chopmark.core.types import text
 from chopmark.web import problems
 from chopmark.web.api import customer, delivery_reports, launches, orders
 from chopmark.web.asgi.load import Counted, busy_of
-from chopmark.web.backoffice import changes
+from chopmark.web.backoffice import changes, expiries
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.pages.render import Pages
 from chopmark.web.pages.views import Assets
-from chopmark.web.portal import demo, order_pages, repository, stop
+from chopmark.web.portal import demo, order_pages, reminders, repository, stop
 from chopmark.web.portal import pages as portal_pages
 from chopmark.web.publication.status import Publication
 from chopmark.web.services import WebServices
@@ -211,10 +211,12 @@ def framework(web: WebServices) -> Litestar:
             order_pages.ROUTER,
             portal_pages.ROUTER,
             stop.ROUTER,
+            reminders.ROUTER,
             repository.ROUTER,
             demo.ROUTER,
             delivery_reports.ROUTER,
             changes.ROUTER,
+            expiries.ROUTER,
             brand_stylesheet,
             openapi_document,
             static,

@@ -24,6 +24,11 @@ _TO_REVOKE = f"""
 {_FROM} AND i.revoke_after IS NOT NULL AND i.revoke_after <= :now AND i.revoked_there_at IS NULL
 ORDER BY i.revoke_after, i.fingerprint LIMIT :most
 """
+_LISTED = f"""
+SELECT {IMPORTED}, f.reason AS reason_there
+FROM imported_certificates i JOIN former_revocations f ON f.issuer = i.issuer AND f.serial = i.serial
+WHERE {COUNTS} AND i.state = 'active' AND f.reason <> 'certificate_hold' ORDER BY i.fingerprint LIMIT :most
+"""
 _DUE_AT = f"""
 {_FROM} AND i.revoke_after IS NOT NULL AND i.revoke_after <= :now AND i.revoked_there_at IS NULL
   AND i.issuer = :issuer AND (i.revoke_after > :after OR (i.revoke_after = :after AND i.fingerprint > :last))
@@ -92,6 +97,15 @@ class ImportedCertificateRepository:
     async def to_revoke(self, now: datetime, limit: int) -> list[ImportedCertificate]:
         """As `ImportedCertificates.to_revoke`."""
         return await self._engine.read(_all, whole(_TO_REVOKE, now=ms(now), most=limit))
+
+    async def listed_as_revoked(self, limit: int) -> list[tuple[ImportedCertificate, str]]:
+        """As `ImportedCertificates.listed_as_revoked`."""
+
+        def script() -> Script[list[tuple[ImportedCertificate, str]]]:
+            rows = yield whole(_LISTED, most=limit)
+            return [(imported_of(row), row["reason_there"]) for row in rows]
+
+        return await self._engine.read(script)
 
     async def due_at(
         self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int

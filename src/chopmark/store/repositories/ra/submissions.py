@@ -15,9 +15,8 @@ from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
-from chopmark.store.repositories.records import LEAF, record_of, write_with_record
+from chopmark.store.repositories.records import LEAF, RECORDS, record_of, write_with_record
 
-_RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 _WITH_CA = f"{ORDER} AND state IN ('submitted', 'pending')"
 _STUCK = """
 SELECT id FROM orders
@@ -51,7 +50,7 @@ class SubmissionRepository:
         """Return a submitted or pending order with its records, as of one moment; None when it is neither any more."""
 
         def script() -> Script[Submitted | None]:
-            found = yield from at_once(guard(_WITH_CA, id=order), query(_RECORDS, chain=order_stream(order)))
+            found = yield from at_once(guard(_WITH_CA, id=order), query(RECORDS, chain=order_stream(order)))
             if found is None:
                 return None
             (row, *_), records = found
