@@ -18,7 +18,7 @@ from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository
 from chopmark.store.repositories.restored import RestoredRepository
 from chopmark.tw.zone import TAIPEI
-from tests.contract.reminded import Reminded, taipei, with_policy
+from tests.contract.reminded import Plain, Reminded, taipei, with_policy
 from tests.contract.world import ANN, BEN, DAN, EVE, FAY, World, world_fixture
 
 world = world_fixture()
@@ -31,7 +31,7 @@ LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
 
 @pytest.fixture
 async def reminded(world: World) -> Reminded:
-    made = Reminded(world)
+    made = Reminded(world, people=world.services.identity.people)
     await made.at(2026, 6, 25, 12)
     return made
 
@@ -276,7 +276,7 @@ async def test_no_reminder_is_claimed_while_a_code_waits(reminded: Reminded) -> 
 
 async def test_reminders_leave_a_part_of_each_gateways_day_for_codes(reminded: Reminded) -> None:
     await reminded.crowd(9, FRIDAY)
-    limited = replace(reminded, limits={"sms": SendLimits(per_day=6)})
+    limited = replace(reminded, people=Plain(), limits={"sms": SendLimits(per_day=6)})
     await limited.at(2026, 7, 28, 3)
     await limited.plan()
     await limited.at(2026, 7, 28, 19, 59)
@@ -290,7 +290,7 @@ async def test_reminders_leave_a_part_of_each_gateways_day_for_codes(reminded: R
 async def test_a_minute_and_a_day_have_no_more_than_the_settings_say_and_urgent_steps_do_not_yield(
     reminded: Reminded,
 ) -> None:
-    small = with_policy(reminded, capacity=4, per_minute=3)
+    small = with_policy(replace(reminded, people=Plain()), capacity=4, per_minute=3)
     people = await small.crowd(12, FRIDAY)
     await small.until(2026, 6, 30, 4)
     await small.at(2026, 6, 30, 19, 59)

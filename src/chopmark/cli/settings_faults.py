@@ -1,4 +1,4 @@
-"""What the settings, and the files beside them, keep from being used: told before anything is opened."""
+"""Faults of the settings and of the files beside them, which are told before anything is opened."""
 
 from __future__ import annotations
 

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from chopmark.core.clock import Clock
-from chopmark.core.types import Channel, CustomerId
-from chopmark.identity.people import People
+from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.attempts import Fate
 from chopmark.messaging.failover import Router
@@ -48,6 +47,14 @@ LIFE: Final = timedelta(days=1)
 _DEAD = frozenset({FaultReason.DESTINATION, FaultReason.BARRED})
 
 
+class Opener(Protocol):
+    """Opens sealed contacts: `identity.people.People`."""
+
+    def opened(self, row: ContactRow) -> Secret:
+        """Return the address or number that messages are sent to."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
     """A contact that can be tried, or why there is none on this channel."""
@@ -64,7 +71,7 @@ class Reminding:
         self,
         queue: ReminderQueue,
         rules: ReminderRules,
-        people: People,
+        people: Opener,
         router: Router,
         sender: Sender,
         clock: Clock,

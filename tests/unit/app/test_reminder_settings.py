@@ -41,4 +41,4 @@ def test_a_channel_without_a_gateway_is_left_out() -> None:
 )
 def test_what_cannot_be_meant_is_refused_with_a_sentence(name: str, value: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Reminders(**{name: value})
+        Reminders.model_validate({name: value})
