@@ -315,11 +315,11 @@ async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: 
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.contract.test_registry import World
+from tests.contract.test_registry import Directory
 from chopmark.store import db
 
 async def main(url, path):
-    world = World(await db.open_engine(url), Path(path).parent, url)
+    world = Directory(await db.open_engine(url), Path(path).parent, url)
     half = 3 * Path(path).stat().st_size // 2
 
     def told(done, _):
@@ -346,7 +346,9 @@ async def test_a_process_that_is_killed_loses_nothing_and_repeats_nothing(world:
 
 async def test_the_leaves_of_a_run_are_one_chain(world: Directory):
     await world.take_in(*many(25))
-    rows = await world.rows("SELECT chain, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version")
+    rows = await world.rows(
+        "SELECT chain AS stream, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version"
+    )
     previous = bytes(32)
     for row in rows:
         record = StoredRecord(**row)
