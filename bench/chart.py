@@ -1,4 +1,4 @@
-"""A line chart as SVG, written by hand: cost against size, sizes on a logarithmic axis."""
+"""Charts as SVG, written by hand: lines of cost against size on a logarithmic axis, and bars."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -47,6 +47,27 @@ def lines(title: str, series: Mapping[str, Sequence[tuple[float, float]]], x_tit
         y = TOP + 10 + number * 19
         out.append(f'<path d="M{WIDTH - RIGHT + 20} {y}h18" stroke="{colour}" stroke-width="3"/>')
         out.append(f'<text x="{WIDTH - RIGHT + 44}" y="{y + 4}">{escape(name)}</text>')
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def bars(title: str, values: Mapping[str, float], unit: str) -> str:
+    """Return a chart with a bar for each value, in their order. ValueError without a value."""
+    if not values:
+        raise ValueError("a chart needs a value")
+    row, top, left = 34, 56, 270
+    height, most = top + row * len(values) + 20, _above(max(values.values()))
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-size="13" role="img">',
+        "<style>text { font-family: sans-serif }</style>",
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="20" y="28" font-size="16">{escape(title)}</text>',
+    ]
+    for number, (name, value) in enumerate(values.items()):
+        y, width = top + number * row, value / most * (WIDTH - left - 90)
+        out.append(f'<text x="{left - 10}" y="{y + 16}" text-anchor="end">{escape(name)}</text>')
+        out.append(f'<rect x="{left}" y="{y}" width="{width:.1f}" height="22" fill="{COLOURS[0]}"/>')
+        out.append(f'<text x="{left + width + 8:.1f}" y="{y + 16}">{value:.1f} {escape(unit)}</text>')
     return "\n".join([*out, "</svg>"]) + "\n"
 
 

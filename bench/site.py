@@ -101,7 +101,7 @@ class Site:
             "CHOPMARK_PORT": str(settings.port),
             "CHOPMARK_PUBLIC_URL": PUBLIC_URL,
             "CHOPMARK_BRAND": str(BRAND),
-            "CHOPMARK_BEHIND_PROXY": "no",
+            "CHOPMARK_PROXY__IN_FRONT": "no",
             "CHOPMARK_STATUS_URL": settings.status_url,
             "CHOPMARK_SMTP__HOST": settings.smtp.host,
             "CHOPMARK_SMTP__PORT": str(settings.smtp.port),

@@ -99,6 +99,11 @@ TRAVELLERS = (
 )
 
 
+FILERS = {"zh-TW": Traveller("zh-TW", "C10006", ("69", "8", "8")), "en": Traveller("en", "C10008", ("57", "11", "11"))}
+"""Who keeps the new certificate in a file."""
+PASSWORD = "demo-Pass-2468"
+
+
 class Album:
     """Takes the pictures of one language."""
 
@@ -271,6 +276,41 @@ def finish(album: Album, who: Traveller) -> None:
     album.take_narrow("done-390")
 
 
+def file_way(album: Album, files: Path, who: Traveller) -> None:
+    """Step 13 once more, for a certificate that is kept in a file."""
+    page = album.page
+    page.goto(f"/sign-in?lang={who.language}")
+    page.locator("#who").fill(who.customer)
+    page.locator("#password").fill(PASSWORD)
+    page.locator("form[action='/sign-in'] button[type=submit]").click()
+    page.goto("/certificates/apply?operation=rekey")
+    page.locator("form[data-step=start][data-attached] input[name=key_home][value=file]").check()
+    submit(page, "start").click()
+    page.locator("#old_file").set_input_files(files / f"{who.customer.lower()}.p12")
+    page.locator("#old_passphrase").fill((files / f"{who.customer.lower()}.txt").read_text().strip())
+    passphrase = page.locator("[data-passphrase]").input_value()
+    page.locator("#written_down").check()
+    submit(page, "key").click()
+    submit(page, "channel").click()
+    expect(page.locator("#code")).to_be_visible()
+    page.locator("#code").fill(code_of(page))
+    submit(page, "code").click()
+    page.locator("a.cm-primary[href*='step=apply']").click()
+    for field, value in zip(("year", "month", "day"), who.born, strict=True):
+        page.locator(f"#{field}").press_sequentially(value)
+    submit(page, "birth_date").click()
+    page.locator("#consent").check()
+    submit(page, "review").click()
+    page.locator("[data-dialog-confirm]").click()
+    page.locator("#passphrase").fill(passphrase)
+    with page.expect_download():
+        submit(page, "install").click()
+    given = page.locator("#new_file")
+    expect(given).to_be_visible()
+    album.take("13-file", (given, "13"))
+    album.take_narrow("13-file-390")
+
+
 def travel(browser: Browser, url: str, files: Path, who: Traveller, folder: Path) -> None:
     """Take all pictures of a language."""
     context = browser.new_context(locale=who.language, base_url=url, viewport=WIDE)
@@ -280,6 +320,8 @@ def travel(browser: Browser, url: str, files: Path, who: Traveller, folder: Path
         keys(album, files, who)
         code(album)
         finish(album, who)
+        context.clear_cookies()
+        file_way(album, files, FILERS[who.language])
     except Exception:
         album.page.screenshot(path=folder / "stopped-here.png", full_page=True)
         raise

@@ -45,7 +45,14 @@ def table(columns: dict[str, list[list[str]]]) -> str:
 
 def main(folder: Path) -> int:
     """Write the table between its marks."""
-    columns = {name: json.loads(path.read_text()) for name in SHORT if (path := folder / f"{name}.json").exists()}
+    columns = {
+        name: [
+            cell
+            for path in sorted(folder.glob(f"{name}*.json"), key=lambda each: len(each.name))
+            for cell in json.loads(path.read_text())
+        ]
+        for name in SHORT
+    }
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n{table(columns)}\n{END}{after}", encoding="utf-8")

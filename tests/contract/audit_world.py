@@ -25,13 +25,13 @@ KEY = AuditKey("a1", bytes(range(32)))
 KEYS = AuditKeys([KEY])
 _LEAF = """
 INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac, position)
-VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac, :index)
+VALUES (:stream, :version, :previous, :at, :event, :facts, :kid, :mac, :index)
 """
 CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), StreamId("stranger:0f")]
 
 
 @dataclass
-class World:
+class AuditTrail:
     """The ledger, what lies outside the database, and the verbs of this file's tests."""
 
     engine: Engine
@@ -81,7 +81,7 @@ class World:
             records = [record async for record in source.sequenced()] + [
                 record async for record in source.unsequenced()
             ]
-            tips = [tip async for tip in source.chains()]
+            tips = [tip async for tip in source.streams()]
             return Rows(records, tips, [head async for head in source.heads()])
 
     async def put(self, rows: Rows) -> None:
@@ -123,6 +123,6 @@ def _replaced(rows: Rows) -> Script[None]:
     records: list[dict[str, Value]] = [asdict(record) for record in rows.records]
     yield Batch(_LEAF, records)
     tips: list[dict[str, Value]] = [asdict(tip) for tip in rows.tips]
-    yield Batch("INSERT INTO chains (chain, version, tip) VALUES (:chain, :version, :leaf_hash)", tips)
+    yield Batch("INSERT INTO chains (chain, version, tip) VALUES (:stream, :version, :leaf_hash)", tips)
     heads: list[dict[str, Value]] = [asdict(head) for head in rows.stored_heads]
     yield Batch("INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)", heads)

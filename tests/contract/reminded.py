@@ -4,9 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Protocol
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from chopmark.app.trading_calendar import trading_calendar
-from chopmark.core.types import Channel, CustomerId
+from chopmark.core.types import Channel, CustomerId, Secret
+from chopmark.identity.ports import ContactRow
 from chopmark.jobs.remind import Reminding
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.failover import Breaker, Router
@@ -17,13 +22,16 @@ from chopmark.ra.reminders.planning import ReminderPlanning
 from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.ra.reminders.ports import ReminderRules
 from chopmark.store.engine.columns import ms
-from chopmark.store.engine.script import Batch, Script, Value
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Batch, Script, Value, query
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.spending import SpendingRepository
 from chopmark.store.repositories.reminders.plans import ReminderPlanRepository
 from chopmark.store.repositories.reminders.queue import ReminderQueueRepository
+from chopmark.store.schema.columns import metadata
 from chopmark.tw.zone import TAIPEI
 from tests.contract.world import World
+from tests.tables import Clock, Tables
 
 SENDER = Sender("示範證券", "Demo Securities", "02-1234-5678")
 _ORDER = """
@@ -82,15 +90,52 @@ class Counting:
         return Receipt(self.name, f"{self.name}-{len(self.got)}")
 
 
+class Opener(Protocol):
+    """Opens the value of a contact, as `People` does."""
+
+    def opened(self, row: ContactRow) -> Secret: ...
+
+
+@dataclass
+class Bare(Tables):
+    """A database with the tables and a clock, and nothing else: what stories and processes that die need."""
+
+    engine: Engine
+    clock: Clock
+
+    async def count(self, table: str) -> int:
+        """How many rows a table has."""
+        return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table}"))[0]["n"])
+
+    async def create(self) -> None:
+        """Make the tables in an empty SQLite."""
+
+        def script() -> Script[None]:
+            for table in metadata.sorted_tables:
+                yield query(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+                for index in table.indexes:
+                    yield query(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
+
+        await self.engine.run(script)
+
+
+class Plain:
+    """Contacts that are not sealed: their value is what they say."""
+
+    def opened(self, row: ContactRow) -> Secret:
+        return Secret(row.value_sealed.decode())
+
+
 @dataclass
 class Reminded:
-    """The world, with what the jobs of reminders are made of."""
+    """The world, with what the jobs of reminders are made of. `people` opens its contacts."""
 
-    world: World
+    world: World | Bare
     policy: ReminderPolicy = field(default_factory=ReminderPolicy)
     limits: dict[str, SendLimits] = field(default_factory=dict)
     sms: Counting = field(default_factory=lambda: Counting("sms", Channel.MOBILE))
     mail: Counting = field(default_factory=lambda: Counting("mail", Channel.EMAIL, repeats=True))
+    people: Opener = field(default_factory=Plain)
 
     @property
     def rules(self) -> ReminderRules:
@@ -104,8 +149,8 @@ class Reminded:
         spending = SpendingRepository(engine, self.limits, percent=self.policy.gateway_percent)
         gateways, attempts = (self.sms, self.mail), DeliveryRepository(engine)
         router = Router(gateways, attempts, breaker=Breaker(threshold=99), spending=spending, once=True)
-        people, queue = self.world.services.identity.people, ReminderQueueRepository(engine)
-        return Reminding(queue, self.rules, people, router, SENDER, self.world.clock, holder)
+        queue = ReminderQueueRepository(engine)
+        return Reminding(queue, self.rules, self.people, router, SENDER, self.world.clock, holder)
 
     async def at(self, *when: int) -> None:
         """Let it be this moment in Taiwan."""
@@ -173,18 +218,17 @@ class Reminded:
         await self.world.change("UPDATE holdings SET state = 'superseded' WHERE serial = :serial", serial=serial)
 
     async def crowd(self, number: int, not_after: datetime) -> list[str]:
-        """Give so many new customers, each with both contacts, a certificate that ends then."""
-        sealer = self.world.services.foundation.sealer
+        """Give so many new customers, each with both contacts (for `Plain`), a certificate that ends then."""
         people = [f"P{index:06}" for index in range(number)]
         values = (("mobile", "+886912345678"), ("email", "canary@example.com"))
         contacts: list[dict[str, Value]] = [
             {
                 "customer": each,
                 "channel": channel,
-                "value": sealer.seal(value, "contacts", channel, each, 1, index.to_bytes(12, "big")),
+                "value": value.encode(),
             }
             for channel, value in values
-            for index, each in enumerate(people)
+            for each in people
         ]
         orders: list[dict[str, Value]] = [
             {"order": f"O-{each}", "customer": each, "profile": "investor"} for each in people

@@ -15,7 +15,7 @@ from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.records import append
-from tests.contract.audit_world import KEY, World
+from tests.contract.audit_world import KEY, AuditTrail
 from tests.unit.audit.ledger import START, KeySigner
 
 A, B = StreamId("ORDERA"), StreamId("ORDERB")
@@ -25,14 +25,14 @@ TTL = timedelta(seconds=10)
 @pytest.fixture
 async def world(engine):
     await create(engine)
-    return World(engine)
+    return AuditTrail(engine)
 
 
 @pytest.fixture
 async def elsewhere(world, engine_url):
     """The same ledger as another process sees it: an engine and a audit log of its own."""
     engine = await open_engine(engine_url)
-    yield World(engine, world.clock, world.heads, world.signer)
+    yield AuditTrail(engine, world.clock, world.heads, world.signer)
     await engine.close()
 
 
@@ -179,7 +179,7 @@ async def test_two_thousand_and_one_leaves_take_three_batches_under_three_heads(
 
     rows = await world.rows()
     assert [record.index for record in rows.records] == list(range(2001))
-    assert [record.chain for record in rows.records] == [A] * 1500 + [B] * 501
+    assert [record.stream for record in rows.records] == [A] * 1500 + [B] * 501
     assert [head.size for head in rows.stored_heads] == [1000, 2000, 2001]
     assert (await world.verify()).findings == ()
 
@@ -246,7 +246,7 @@ async def test_a_head_by_a_key_that_nobody_declared_is_not_continued(world):
     await world.write(A)
     await world.sequence()
     await world.write(A)
-    renewed = World(world.engine, world.clock, world.heads, KeySigner())
+    renewed = AuditTrail(world.engine, world.clock, world.heads, KeySigner())
 
     with pytest.raises(TreeBroken, match="key"):
         await renewed.sequence()
@@ -292,7 +292,7 @@ async def test_an_export_is_verified_like_the_database(world):
 
     report = await world.verify()
     assert report.findings == ()
-    assert (report.records, report.size, report.chains, report.heads) == (1103, 1100, 2, 2)
+    assert (report.records, report.size, report.streams, report.heads) == (1103, 1100, 2, 2)
     assert await world.verify_export() == report
 
 

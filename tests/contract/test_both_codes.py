@@ -76,7 +76,7 @@ async def test_the_guard_stands_in_the_sql_and_the_ca_demands_both(world: World)
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return bool(await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record))
 
     assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
     await world.change(

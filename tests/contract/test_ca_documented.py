@@ -54,7 +54,7 @@ def _follow(folder: Path, commands: str, mail_port: int) -> str:
         "CHOPMARK_JOURNAL_DIR": str(folder / "outside"),
         "CHOPMARK_SECRETS_DIR": str(folder / "secrets"),
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
-        "CHOPMARK_BEHIND_PROXY": "no",
+        "CHOPMARK_PROXY__IN_FRONT": "no",
         "CHOPMARK_CLOCK_KEPT_BY": "host",
         "CHOPMARK_STATUS_URL": "http://pki.example.com",
         "CHOPMARK_SMTP__HOST": "127.0.0.1",

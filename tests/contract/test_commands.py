@@ -17,6 +17,7 @@ from chopmark.app.secrets import NotReady
 from chopmark.app.server import run_server
 from chopmark.app.services import opened
 from chopmark.app.settings import Settings, Smtp, Timestamp
+from chopmark.app.settings_topics import Proxy
 from chopmark.app.web import addresses_of
 from chopmark.app.worker import alarms, tasks
 from chopmark.cli import audit, ca, check, clients, customers, database, locks
@@ -46,7 +47,7 @@ def production(folder: Path) -> Settings:
         data=folder,
         clock_kept_by="host",
         public_url="https://counter.example.com",
-        behind_proxy="no",
+        proxy=Proxy(in_front="no"),
         status_url="http://status.example.com",
         brand=BRAND,
         otp_key=SecretStr(os.urandom(32).hex()),
@@ -120,12 +121,12 @@ async def test_check_names_a_job_that_goes_on_failing(settings: Settings, capsys
 async def test_production_asks_whether_a_proxy_stands_in_front(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unanswered = settings.model_copy(update={"behind_proxy": "unanswered"})
+    unanswered = settings.model_copy(update={"proxy": Proxy()})
     assert await check.check_installation(unanswered) == 1
     assert "NOT READY: say whether a proxy stands in front" in capsys.readouterr().out
     with pytest.raises(NotReady, match="say whether a proxy stands in front"):
         run_server(unanswered, 1)
-    behind = settings.model_copy(update={"behind_proxy": "yes", "trusted_proxies": "10.0.0.0/8, ::1"})
+    behind = settings.model_copy(update={"proxy": Proxy(in_front="yes", networks="10.0.0.0/8, ::1")})
     await check.check_installation(behind)
     assert "X-Forwarded-For as 10.0.0.0/8, ::1 say, over 1 proxy" in capsys.readouterr().out
 
@@ -133,7 +134,7 @@ async def test_production_asks_whether_a_proxy_stands_in_front(
 async def test_the_setting_of_the_release_before_is_read_with_a_warning(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = settings.model_copy(update={"behind_proxy": "unanswered", "client_address_header": "X-Real-IP"})
+    old = settings.model_copy(update={"proxy": Proxy(), "client_address_header": "X-Real-IP"})
     await check.check_installation(old)
     assert "WARNING: X-Real-IP is believed from every address" in capsys.readouterr().out
     scope = {"client": ("203.0.113.9", 1), "headers": [(b"x-real-ip", b"198.51.100.1")]}
@@ -143,18 +144,22 @@ async def test_the_setting_of_the_release_before_is_read_with_a_warning(
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"behind_proxy": "yes"}, "name the proxies' networks"),
-        ({"behind_proxy": "yes", "trusted_proxies": "10.0.0.0/8", "proxy_header": ""}, "name the proxies' networks"),
-        ({"behind_proxy": "no", "trusted_proxies": "10.0.0.0/8"}, "goes with behind_proxy"),
-        ({"trusted_proxies": "10.0.0.0/8"}, "goes with behind_proxy"),
-        ({"behind_proxy": "yes", "trusted_proxies": "10.0.0.1/8"}, "networks with commas"),
-        ({"behind_proxy": "yes", "trusted_proxies": "proxy.example.com"}, "networks with commas"),
-        ({"behind_proxy": "no", "client_address_header": "X-Real-IP"}, "have replaced"),
+        ({"in_front": "yes"}, "name the proxies' networks"),
+        ({"in_front": "yes", "networks": "10.0.0.0/8", "header": ""}, "name the proxies' networks"),
+        ({"in_front": "no", "networks": "10.0.0.0/8"}, "goes with proxy.in_front"),
+        ({"networks": "10.0.0.0/8"}, "goes with proxy.in_front"),
+        ({"in_front": "yes", "networks": "10.0.0.1/8"}, "networks with commas"),
+        ({"in_front": "yes", "networks": "proxy.example.com"}, "networks with commas"),
     ],
 )
 def test_settings_of_proxies_that_say_two_things_are_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        Settings(mode="production", **given)
+        Settings(mode="production", proxy=Proxy(**given))
+
+
+def test_the_answer_on_proxies_and_the_header_of_the_release_before_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="have replaced"):
+        Settings(mode="production", proxy=Proxy(in_front="no"), client_address_header="X-Real-IP")
 
 
 async def test_check_asks_the_mail_server(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,7 @@ async def test_the_guards_of_the_wait_stand_in_the_sql_too(world: World) -> None
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return bool(await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record))
 
     assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
 

@@ -375,7 +375,7 @@ async def submitted_by_an_earlier_release(world: World, errand: Errand) -> None:
 
     async def attempt(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED, terms=terms, policy=order.policy)
-        return await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, record)
+        return bool(await context.orders.submit(order, terms, acting, now - context.policy.approval_life, now, record))
 
     assert await world.services.foundation.audit_log.write(order_stream(order.id), attempt)
 

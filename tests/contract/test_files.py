@@ -5,11 +5,13 @@ from datetime import date, timedelta
 
 import pytest
 
+from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import AccountNumber, Channel, KeyHome, Operation, OrderId, Reason
 from chopmark.identity.sessions import ABSOLUTE, IDLE, digest
 from chopmark.ra.ports import Answer
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, Repeat, SessionSnapshot
+from chopmark.store.repositories.records import RECORDS, record_of
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, Errand, World, world_fixture
 
 world = world_fixture()
@@ -51,6 +53,28 @@ async def test_each_step_gives_back_the_file_that_is_on_record(world: World, ope
     proof = await errand.install_proof()
     for _ in range(2):
         await assert_recorded(errand, await rekey.prove(*mine, proof))
+
+
+async def test_a_key_a_code_and_a_birth_date_open_no_contact_because_its_row_says_what_they_ask(world: World) -> None:
+    errand = await world.to_sent(ANN)
+    code = await errand.code()
+    await world.change("UPDATE contacts SET value_sealed = :nothing", nothing=b"nobody can open this")
+    await errand.services.ra.rekey.answer(errand.caller, errand.id, code)
+    await errand.services.ra.rekey.birth_date(errand.caller, errand.id, BIRTH)
+    errand.key = ClientKey.generate()
+    await bind(errand)
+
+
+async def test_what_submits_an_order_knows_all_its_records_and_the_one_that_it_writes(world: World) -> None:
+    errand = await world.to_review(ANN)
+    context = errand.services.ra.context
+    acting = context.acting(errand.caller, await errand.order())
+    snapshot = await context.snapshot(errand.caller, errand.id)
+    sent = await errand.services.ra.rekey.issuing.submit(snapshot, await errand.terms(), acting)
+    assert sent is not None
+    stored = [record_of(row) for row in await world.rows(RECORDS, chain=errand.id)]
+    assert [replace(one, index=None) for one in sent[1]] == [replace(one, index=None) for one in stored]
+    assert [one.event for one in sent[1]][-1] == Event.RA_ORDER_SUBMITTED
 
 
 async def test_an_order_comes_with_the_file_that_is_on_record_when_it_is_new_and_when_it_was_open(world: World) -> None:

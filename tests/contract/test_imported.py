@@ -147,7 +147,8 @@ async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer
     assert view.advice.operation is Operation.ENROL
     (record,) = await world.records(Event.RA_FORMER_REVOKED)
     assert json.loads(record["facts"])["reason"] == "key_compromise"
-    enrolled = await world.to_active(ANN, Operation.ENROL, instead=errand.id)
+    assert await errand.state() is OrderState.CANCELLED
+    enrolled = await world.to_active(ANN, Operation.ENROL)
     assert await enrolled.state() is OrderState.ACTIVE
 
 
@@ -272,3 +273,18 @@ async def test_another_customer_cannot_renew_by_it(brought: Brought) -> None:
     view = await world.services.ra.customer_queries.overview(world.caller(BEN))
     assert view.present is None
     assert world.clock.now() - START < timedelta(days=1)
+
+
+async def test_it_is_the_present_one_where_one_of_ours_has_expired(brought: Brought) -> None:
+    world = brought.world
+    mine = await world.to_active(BEN)
+    await world.change("UPDATE imported_certificates SET customer = :ben", ben=BEN)
+    before = await world.services.ra.customer_queries.overview(mine.caller)
+    assert before.present is not None
+    assert before.present.former is None
+    world.clock.later(days=366)
+    await world.change("UPDATE imported_certificates SET not_after = not_after + 31600000000")
+    after = await world.services.ra.customer_queries.overview(mine.caller)
+    assert after.present is not None
+    assert after.present.former is not None
+    assert after.advice.operation is Operation.REKEY

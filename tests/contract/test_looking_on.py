@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import Connection
 
 from chopmark.app.settings import Settings
-from chopmark.cli import audit, ca, certificates, check, clients, customers, locks, service_certificates
+from chopmark.cli import audit, ca, certificates, check, clients, customers, expiries, locks, service_certificates
 from chopmark.store import db
 from chopmark.store.engine.opening import RELEASE, is_postgres, sqlite_path
 from chopmark.store.engine.port import Unfit
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "audit export": lambda settings, folder: audit.export_audit(settings, folder / "out"),
     "clients list": lambda settings, _: clients.list_clients(settings),
     "hold show": lambda settings, _: locks.show_holds(settings, "C20001"),
+    "expiries": lambda settings, _: expiries.look(settings, 30, 7),
     "certificates by-hand": lambda settings, _: certificates.list_by_hand(settings),
     "ca services": lambda settings, _: service_certificates.list_services(settings),
     "customers import --dry-run": lambda settings, folder: customers.import_customers(

@@ -5,6 +5,11 @@ from datetime import date, datetime, time, timedelta
 
 import pytest
 
+from chopmark.app.settings_reminders import Reminders
+from chopmark.app.worker import tasks
+from chopmark.audit.events import Event
+from chopmark.audit.log import RecordBuilder
+from chopmark.audit.record import customer_stream
 from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
@@ -15,7 +20,7 @@ from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository
 from chopmark.store.repositories.restored import RestoredRepository
 from chopmark.tw.zone import TAIPEI
-from tests.contract.reminded import Reminded, taipei, with_policy
+from tests.contract.reminded import Plain, Reminded, taipei, with_policy
 from tests.contract.world import ANN, BEN, DAN, EVE, FAY, World, world_fixture
 
 world = world_fixture()
@@ -28,7 +33,7 @@ LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
 
 @pytest.fixture
 async def reminded(world: World) -> Reminded:
-    made = Reminded(world)
+    made = Reminded(world, people=world.services.identity.people)
     await made.at(2026, 6, 25, 12)
     return made
 
@@ -228,10 +233,21 @@ async def test_a_busy_gateway_is_asked_again_and_after_a_while_the_other_channel
     assert await reminded.states() == {"sent": 1}
 
 
+async def asked(reminded: Reminded, wishes: Wishes) -> None:
+    """Store what Ann asks for, with its record."""
+    preferences, now = ReminderPreferenceRepository(reminded.world.engine), reminded.world.clock.now()
+
+    async def attempt(builder: RecordBuilder) -> None:
+        record = builder.record(Event.RA_REMINDERS_ASKED, customer=ANN)
+        await preferences.put(CustomerId(ANN), wishes, now, record)
+
+    assert isinstance(reminded.world, World)
+    await reminded.world.services.foundation.audit_log.write(customer_stream(CustomerId(ANN)), attempt)
+
+
 async def test_a_pause_holds_early_steps_back_and_not_the_last_ones(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
-    wishes = Wishes(Channel.MOBILE, "en", taipei(2026, 8, 20))
-    await ReminderPreferenceRepository(reminded.world.engine).put(CustomerId(ANN), wishes, reminded.world.clock.now())
+    await asked(reminded, Wishes(Channel.MOBILE, "en", taipei(2026, 8, 20)))
     await reminded.until(2026, 8, 2)
     assert [day for day, _, _ in reminded.sent] == ["2026-07-28", "2026-07-30", "2026-07-31"]
     assert await reminded.states() == {"sent": 3, "skipped": 3}
@@ -241,7 +257,7 @@ async def test_a_pause_holds_early_steps_back_and_not_the_last_ones(reminded: Re
 async def test_the_channel_that_the_customer_wants_comes_first(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
     preferences = ReminderPreferenceRepository(reminded.world.engine)
-    await preferences.put(CustomerId(ANN), Wishes(Channel.MOBILE), reminded.world.clock.now())
+    await asked(reminded, Wishes(Channel.MOBILE))
     assert await preferences.of(CustomerId(ANN)) == Wishes(Channel.MOBILE)
     await reminded.until(2026, 8, 2)
     assert {way for _, way, _ in reminded.sent} == {"sms"}
@@ -261,9 +277,18 @@ async def test_no_reminder_is_claimed_while_a_code_waits(reminded: Reminded) -> 
     assert await reminded.reminding().once() == 1
 
 
+@pytest.mark.parametrize("job", ["remind-plan", "remind"])
+async def test_the_worker_has_the_jobs_of_reminders_and_a_firm_may_switch_them_off(world: World, job: str) -> None:
+    assert await world.once(job) == 0
+    foundation = world.services.foundation
+    silent = foundation.settings.model_copy(update={"reminders": Reminders(send="no")})
+    services = replace(world.services, foundation=replace(foundation, settings=silent))
+    assert job not in {task.name for task in tasks(services)}
+
+
 async def test_reminders_leave_a_part_of_each_gateways_day_for_codes(reminded: Reminded) -> None:
     await reminded.crowd(9, FRIDAY)
-    limited = replace(reminded, limits={"sms": SendLimits(per_day=6)})
+    limited = replace(reminded, people=Plain(), limits={"sms": SendLimits(per_day=6)})
     await limited.at(2026, 7, 28, 3)
     await limited.plan()
     await limited.at(2026, 7, 28, 19, 59)
@@ -277,7 +302,7 @@ async def test_reminders_leave_a_part_of_each_gateways_day_for_codes(reminded: R
 async def test_a_minute_and_a_day_have_no_more_than_the_settings_say_and_urgent_steps_do_not_yield(
     reminded: Reminded,
 ) -> None:
-    small = with_policy(reminded, capacity=4, per_minute=3)
+    small = with_policy(replace(reminded, people=Plain()), capacity=4, per_minute=3)
     people = await small.crowd(12, FRIDAY)
     await small.until(2026, 6, 30, 4)
     await small.at(2026, 6, 30, 19, 59)

@@ -12,7 +12,7 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.head import Head, encode_head
 from chopmark.audit.headfile import read_heads
-from chopmark.audit.losscheck import RESTORED_CHAIN
+from chopmark.audit.losscheck import RESTORED_STREAM
 from chopmark.audit.record import make_record
 from chopmark.audit.sequencer import TreeBehind
 from chopmark.cli.command_line import app
@@ -158,7 +158,7 @@ async def test_a_session_that_was_closed_before_the_restore_stays_closed_and_the
     before = await opened(world)
     session = await world.services.identity.sessions.seen(before)
     assert session is not None
-    token = (await world.services.identity.sessions.step_up(session, b"repeat")).reveal()
+    token = (await world.services.identity.sessions.step_up(session, b"repeat")).token.reveal()
     await sequenced(world)
     backup = backed_up(world, cluster, tmp_path)
     await world.services.identity.sessions.sign_out(token)
@@ -252,7 +252,7 @@ async def test_a_count_that_is_not_true_any_more_is_not_recorded_and_voids_nothi
     await opened(world)
     await opened(world, BEN)
     before = await everything(world)
-    tip = await world.services.foundation.audit_repository.tip(RESTORED_CHAIN)
+    tip = await world.services.foundation.audit_repository.tip(RESTORED_STREAM)
     facts: dict[str, Fact] = {"by": "S1", "purpose": "sessions", "count": 1}
     record = make_record(tip, Event.AUDIT_SECRETS_VOIDED, facts, world.clock.at, world.services.foundation.audit_key)
     assert not await RestoredRepository(world.services.foundation.engine).void(Voided.SESSIONS, 1, record)

@@ -8,7 +8,7 @@ from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import CustomerId, FactorClass, Secret
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
-from chopmark.identity.sessions import Opened
+from chopmark.identity.sessions import Opened, SteppedUp
 from tests.contract.world import ANN, BEN, PASSWORD_LOGIN, ROWS, World, outcome, refusal, world_fixture
 
 world = world_fixture()
@@ -54,7 +54,7 @@ async def test_i21_a_step_up_kills_the_old_id_on_all_nodes(world: World) -> None
     other = (await world.node(2)).services.identity.sessions
     session = await other.seen(token)
     assert session is not None
-    fresh = (await world.services.identity.sessions.step_up(session)).reveal()
+    fresh = (await world.services.identity.sessions.step_up(session)).token.reveal()
     for door in (world.services.identity.sessions, other):
         assert await door.seen(token) is None
         assert await door.seen(fresh) is not None
@@ -66,7 +66,7 @@ async def test_i21_of_many_step_ups_at_once_one_gets_the_session(world: World) -
     session = await world.services.identity.sessions.seen(token)
     assert session is not None
     outcomes = await asyncio.gather(*(outcome(world.services.identity.sessions.step_up(session)) for _ in range(10)))
-    assert sum(isinstance(made, Secret) for made in outcomes) == 1
+    assert sum(isinstance(made, SteppedUp) for made in outcomes) == 1
 
 
 async def test_i21_a_new_session_ends_the_one_that_it_replaces(world: World) -> None:

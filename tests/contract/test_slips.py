@@ -354,7 +354,7 @@ async def test_a_contact_that_can_carry_a_code_by_now_ends_what_a_slip_may_do(wo
 
     async def submit(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_SUBMITTED)
-        return await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record)
+        return bool(await services.ra.context.orders.submit(order, "x", acting, since, world.clock.now(), record))
 
     assert not await services.foundation.audit_log.write(order_stream(errand.id), submit)
     instead = await world.open(DAN, Operation.REPLACE, Reason.NEW_DEVICE, instead=errand.id)

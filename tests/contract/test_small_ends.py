@@ -187,7 +187,7 @@ def test_serve_says_when_it_answers_however_many_processes_it_has(tmp_path: Path
         "CHOPMARK_DATA": str(settings.data),
         "CHOPMARK_SECRETS_DIR": str(secrets),
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
-        "CHOPMARK_BEHIND_PROXY": "no",
+        "CHOPMARK_PROXY__IN_FRONT": "no",
         "CHOPMARK_CLOCK_KEPT_BY": "host",
         "CHOPMARK_PORT": str(port),
     }

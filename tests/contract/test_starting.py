@@ -25,7 +25,7 @@ def started(command: list[str], folder: Path, database: str) -> subprocess.Compl
         "CHOPMARK_CLOCK_KEPT_BY": "host",
         "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
         "CHOPMARK_STATUS_URL": "http://status.example.com",
-        "CHOPMARK_BEHIND_PROXY": "no",
+        "CHOPMARK_PROXY__IN_FRONT": "no",
         "CHOPMARK_EST__URL": "https://est.example.com:8443",
         "CHOPMARK_EST__SOCKET": str(folder / "est.sock"),
         **{f"CHOPMARK_{name}": os.urandom(32).hex() for name in secrets},

@@ -45,9 +45,9 @@ ROUND_TRIPS = {
     "key": 2,
     "challenge": 2,
     "delivery": 4,
-    "code": 5,
+    "code": 4,
     "birth-date": 3,
-    "confirm": 7,
+    "confirm": 6,
     "nonce": 2,
     "prove": 2,
     "answers": 7,
@@ -59,9 +59,9 @@ STATEMENTS = {
     "key": 17,
     "challenge": 23,
     "delivery": 9,
-    "code": 26,
+    "code": 25,
     "birth-date": 16,
-    "confirm": 30,
+    "confirm": 29,
     "nonce": 13,
     "prove": 18,
     "answers": 7,
@@ -86,7 +86,7 @@ WORK_ROUND_TRIPS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
-    "clean-up": 17,
+    "clean-up": 20,
     "idle: clean-up": 1,
 }
 """PostgreSQL: how often a job of the worker may wait for the database. More things cost their own marks and no more."""
@@ -109,7 +109,7 @@ WORK_STATEMENTS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
-    "clean-up": 32,
+    "clean-up": 38,
     "idle: clean-up": 1,
 }
 """SQLite: how many statements a job of the worker may run."""

@@ -64,7 +64,7 @@ async def test_code_birth_date_and_confirmation_of_one_login_are_none_in_another
     acting = world.services.ra.context.acting(errand.within(STRANGER).caller, stored)
 
     async def submit(builder: RecordBuilder) -> bool:
-        return await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED))
+        return bool(await orders.submit(stored, terms, acting, long_ago, now, builder.record(Event.RA_ORDER_SUBMITTED)))
 
     assert not await world.services.foundation.audit_log.write(order_stream(errand.id), submit)
     assert await errand.state() is OrderState.BIRTH_DATE_VERIFIED
@@ -101,7 +101,7 @@ async def test_a_login_id_outlives_the_session_id_and_a_second_launch_is_another
     first, token = await launched(world)
     session = await door.seen(token)
     assert session is not None
-    renewed = await door.seen((await door.step_up(session)).reveal())
+    renewed = await door.seen((await door.step_up(session)).token.reveal())
     assert renewed is not None
     assert (renewed.login, renewed.id_hash != session.id_hash) == (first, True)
     errand = await world.to_review(login=first)

@@ -235,7 +235,7 @@ class World(Tables):
         services = self.services
         rekey = Rekey(services.ra.context, services.ra.verifier, FailureRepository(services.foundation.engine), issuer)
         revocation = Revocation(services.ra.context, issuer)
-        counter = CustomerQueries(services.ra.context, overlap=issuer.allows_overlap)
+        counter = CustomerQueries(services.ra.context, services.foundation.calendar, overlap=issuer.allows_overlap)
         ra = replace(services.ra, rekey=rekey, revocation=revocation, customer_queries=counter)
         changed = replace(services, ra=ra)
         return World(changed, self.clock, self.dice, self.url, self.held)

@@ -43,7 +43,7 @@ class Counter:
 
     def environment(self, node: str) -> dict[str, str]:
         """Return the environment of a node's processes: the recipe's settings file, and this installation's secrets."""
-        ours = ("CHOPMARK_DATABASE", "CHOPMARK_PORT", "CHOPMARK_BEHIND_PROXY", "CHOPMARK_JOURNAL_DIR")
+        ours = ("CHOPMARK_DATABASE", "CHOPMARK_PORT", "CHOPMARK_PROXY__IN_FRONT", "CHOPMARK_JOURNAL_DIR")
         kept = {name: value for name, value in self.site.environment().items() if name not in ours}
         settings = self.cluster.rendered(node) / "chopmark.toml"
         return {**kept, "CHOPMARK_CONFIG": str(settings), "CHOPMARK_DATA": str(self.folder / node)}

@@ -1,4 +1,4 @@
-"""The demo's server and worker in one process, with a clock that is ahead by as many days as a file says.
+"""The demo's server and worker in one process, with a clock that is ahead by as many seconds as a file says.
 
 `python -m tests.journey.ahead FILE`: the clock is an argument of the composition root, so a certificate of today comes
 near its end when the test writes another number into the file.
@@ -28,13 +28,13 @@ from chopmark.web import app
 
 @dataclass(frozen=True, slots=True)
 class ClockAhead:
-    """The machine's clock, and the days of the file on top of it."""
+    """The machine's clock, and the seconds of the file on top of it."""
 
     file: Path
 
     def now(self) -> datetime:
         """Return the present moment of this installation, UTC."""
-        return datetime.now(UTC) + timedelta(days=int(self.file.read_text()))
+        return datetime.now(UTC) + timedelta(seconds=int(self.file.read_text()))
 
 
 class Announced(uvicorn.Server):

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,7 +75,7 @@ class Counter:
         arguments = {
             "server": ["chopmark", "serve", "--workers", "1"],
             "worker": ["chopmark", "worker"],
-            "ahead": ["tests.journey.ahead", str(self.days_ahead)],
+            "ahead": ["tests.journey.ahead", str(self.seconds_ahead)],
         }[name]
         with (self.data / f"{name}.log").open("a") as log:
             self.processes[name] = subprocess.Popen(
@@ -95,15 +96,15 @@ class Counter:
         raise AssertionError(self.logs())
 
     @property
-    def days_ahead(self) -> Path:
+    def seconds_ahead(self) -> Path:
         """The file that says how far the clock of `ahead` is ahead."""
-        return self.data / "days_ahead"
+        return self.data / "seconds_ahead"
 
-    def put_clock_ahead(self, days: int) -> None:
+    def put_clock_ahead(self, by: timedelta) -> None:
         """Let the process `ahead` have another time from now on."""
-        written = self.data / "days_ahead.new"
-        written.write_text(str(days))
-        written.replace(self.days_ahead)
+        written = self.data / "seconds_ahead.new"
+        written.write_text(str(int(by.total_seconds())))
+        written.replace(self.seconds_ahead)
 
     def kill(self, name: str) -> None:
         """Kill a process as a power cut would."""
@@ -153,7 +154,7 @@ def _running(prepared: Prepared, folder: Path, processes: Sequence[str], extra: 
     }
     counter = Counter(data, prepared.port, environment)
     try:
-        counter.put_clock_ahead(0)
+        counter.put_clock_ahead(timedelta())
         for name in processes:
             counter.start(name)
         counter.ready()

@@ -36,12 +36,12 @@ def counter(
     """The demo's counter, whose built-in CA has made way for the other one."""
     listening = serving(server)
     settings = {
-        "CHOPMARK_ISSUER": "est",
-        "CHOPMARK_ISSUER_URL": f"http://127.0.0.1:{listening.server_address[1]}",
-        "CHOPMARK_ISSUER_ANCHORS": str(ca.anchors),
-        "CHOPMARK_ISSUER_USER": USER,
-        "CHOPMARK_ISSUER_SECRET": AUTH_KEY,
-        "CHOPMARK_ISSUER_PROFILE": LABEL,
+        "CHOPMARK_EXTERNAL_CA__PROTOCOL": "est",
+        "CHOPMARK_EXTERNAL_CA__URL": f"http://127.0.0.1:{listening.server_address[1]}",
+        "CHOPMARK_EXTERNAL_CA__ANCHORS": str(ca.anchors),
+        "CHOPMARK_EXTERNAL_CA__USER": USER,
+        "CHOPMARK_EXTERNAL_CA__SECRET": AUTH_KEY,
+        "CHOPMARK_EXTERNAL_CA__PROFILE": LABEL,
     }
     try:
         with running(prepared, tmp_path_factory.mktemp("counter"), **settings) as started:

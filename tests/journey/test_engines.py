@@ -6,6 +6,7 @@ One server, whose clock the module moves, and one browser of each kind, which al
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ WALK = {
     "WebKit": (("C10015", ("67", "7", "7")), ("C10007", ("64", "3", "20"))),
 }
 """Who walks the short form of the table: it ends before the birth date is asked."""
-NEARLY_A_YEAR = 345
+NEARLY_A_YEAR = timedelta(days=345)
 KEPT_HERE = "return document.querySelector('[data-kept-text]')?.innerText === '在這台電腦的這個瀏覽器'"
 
 

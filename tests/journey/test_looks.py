@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from playwright.async_api import Page as Tab
@@ -12,11 +13,17 @@ from chopmark.web.brand import DEMO_BRAND, brand_css
 from chopmark.web.i18n import Lang, Translator, load_catalogues
 from chopmark.web.pages.render import Pages
 from tests.machine import missing
-from tests.web.gallery import World, sample_pages
+from tests.web.gallery import Setting, sample_pages
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "src/chopmark/web/static/build"
 AXE = ROOT / "browser/node_modules/axe-core/axe.min.js"
+JUDGE = """async (tags) => {
+  const found = await axe.run({runOnly: {type: 'tag', values: tags}, resultTypes: ['violations']});
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  const wrong = found.violations.map((each) => `${each.id}: ${each.nodes[0].html}`);
+  return wide > 0 ? [...wrong, `${wide} px wider than the screen`] : wrong;
+}"""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SITE = "http://gallery.example"
 PAGES = Pages(Translator(load_catalogues()))
@@ -48,6 +55,7 @@ async def tab(chromium: Path) -> AsyncIterator[Tab]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = await browser.new_page()
+        await tab.add_init_script(path=AXE)
         await tab.route("**/*", lambda route: route.abort())
         await tab.route(f"{SITE}/main.css", lambda route: route.fulfill(body=stylesheet, content_type="text/css"))
         colours = brand_css(DEMO_BRAND)
@@ -58,11 +66,7 @@ async def tab(chromium: Path) -> AsyncIterator[Tab]:
 
 async def complaints(tab: Tab) -> list[str]:
     """Return what is wrong with the page in the tab."""
-    wide = await tab.evaluate("document.documentElement.scrollWidth - innerWidth")
-    await tab.evaluate(AXE.read_text(encoding="utf-8"))
-    found = await tab.evaluate("rules => axe.run({runOnly: {type: 'tag', values: rules}})", RULES)
-    wrong = [f"{each['id']}: {each['nodes'][0]['html']}" for each in found["violations"]]
-    return wrong + ([f"{wide} px wider than the screen"] if wide > 0 else [])
+    return cast("list[str]", await tab.evaluate(JUDGE, RULES))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ async def complaints(tab: Tab) -> list[str]:
 )
 async def test_no_page_and_no_error_state_is_hard_to_use(tab: Tab, lang: Lang, width: int) -> None:
     """WCAG 2.2 AA as axe-core finds it, at a phone's width and a desktop's, before and after a refusal."""
-    samples = sample_pages(World(lang, DEMO_BRAND, f"{SITE}/main.css"))
+    samples = sample_pages(Setting(lang, DEMO_BRAND, f"{SITE}/main.css"))
     shown = {name: PAGES.render(page) for name, page in samples.items()}
     await tab.set_viewport_size({"width": width, "height": 900})
 

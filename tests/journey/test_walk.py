@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.journey.chromium import chromium_engine
-from tests.journey.counter import Counter
+from tests.journey.counter import Counter, Prepared, running
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
 from tests.journey.line import line_to
 from tests.journey.walk import Column, Walker, short_walk
+from tests.journey.walk_beside import EST_URL, program, slip, way_in
 from tests.journey.watching import Watch
 
 CUSTOMERS = {
@@ -48,6 +49,25 @@ def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counte
                 walker.order()
             else:
                 walker.twice()
+    assert cells.faults() == {}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_the_pages_beside_the_usual_way_bear_it_too(
+    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    with (
+        running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL) as counter,
+        line_to(counter.port) as line,
+        engine_of(name, chromium, tmp_path) as engine,
+    ):
+        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
+        engine.zoom(twice=False)
+        cells = Column(name, part="-beside")
+        for number, walk in (("C10001", way_in), ("C10003", program), ("C10005", slip)):
+            guest.sign_in(number)
+            walk(Walker(guest, line, number, ("", "", ""), cells))
     assert cells.faults() == {}
 
 

@@ -101,6 +101,8 @@ class Column:
 
     engine: str
     found: dict[tuple[str, str], str] = field(default_factory=dict)
+    part: str = ""
+    """Ends the file's name, where a column is walked in parts."""
 
     def faults(self) -> dict[tuple[str, str], str]:
         """Return the cells that did not pass."""
@@ -112,7 +114,7 @@ class Column:
         self.found[page, deed] = said if before == "ok" else before
         if folder := os.environ.get("CHOPMARK_WALK"):
             cells = [[*cell, what] for cell, what in self.found.items()]
-            (Path(folder) / f"{self.engine}.json").write_text(json.dumps(cells, indent=1))
+            (Path(folder) / f"{self.engine}{self.part}.json").write_text(json.dumps(cells, indent=1))
 
 
 @dataclass

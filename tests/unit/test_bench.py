@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bench import chart, people
+from bench import chart, lapses, people
 from bench.figures import Result, as_json, median, percentile, ratios, shown, spread, table
 from bench.machine import Sample, between
 from bench.profiling import layers
@@ -96,6 +96,24 @@ def test_the_chart_is_well_formed_and_has_a_line_a_series():
     root = ET.fromstring(drawn)
     strokes = [one for one in root.iter("{http://www.w3.org/2000/svg}path") if one.get("fill") == "none"]
     assert len(strokes) == 2
+
+
+def test_bars_are_as_long_as_their_values_and_names_cannot_break_the_drawing():
+    drawing = ET.fromstring(chart.bars("Lapses & more", {"none": 50.0, "<all>": 25.0}, "%"))
+    widths = [float(bar.attrib["width"]) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.01)
+    assert any(word.text == "<all>" for word in drawing.iter("{http://www.w3.org/2000/svg}text"))
+    with pytest.raises(ValueError, match="needs a value"):
+        chart.bars("empty", {}, "%")
+
+
+def test_the_simulation_is_the_same_every_time_and_reminders_help():
+    first, again = (lapses.run(60, 200, 7) for _ in range(2))
+    assert lapses.table(first) == lapses.table(again)
+    none, shipped = first["no reminder"], first["as shipped"]
+    assert none.messages.total() == 0
+    assert none.share > shipped.share > 0
+    assert shipped.lapsed.total() >= shipped.unreachable
 
 
 def test_a_profile_counts_a_sample_for_the_innermost_layer_and_leaves_idle_threads_out() -> None:

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from chopmark.app.connections import MOST_HEADERS, MOST_PIPELINED, TOLD_EVERY_S, Bounded, Gate, rules_of
 from chopmark.app.server import server_config
 from chopmark.app.settings import Limits, Settings
+from chopmark.app.settings_topics import Proxy
 
 GET = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n"
 LIMITS = Limits(
@@ -274,7 +275,7 @@ def test_whoever_expects_to_be_told_to_go_on_is_told(house: House) -> None:
 
 
 def test_a_network_has_its_number_of_connections_and_a_trusted_proxy_has_no_number() -> None:
-    house = House(behind_proxy="yes", trusted_proxies="192.0.2.128/25")
+    house = House(proxy=Proxy(in_front="yes", networks="192.0.2.128/25"))
     first = [house.connect()[0] for _ in range(4)]
     assert [wire.ended for wire in first] == ["closed", "", "", ""]
     proxy = [house.connect("192.0.2.200")[0] for _ in range(8)]

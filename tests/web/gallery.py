@@ -10,10 +10,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
+from chopmark.ra.overview import Countdown
+from chopmark.ra.reminders.ports import ReminderState
 from chopmark.web.brand import DEMO_BRAND, Brand, ServiceKey, brand_css, read_brand
 from chopmark.web.i18n import Lang, Translator, load_catalogues
 from chopmark.web.pages import step_views as s
 from chopmark.web.pages import views as v
+from chopmark.web.pages.reminder_views import ReminderRow, RemindersPage
 from chopmark.web.pages.render import Page, Pages
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
@@ -44,7 +47,7 @@ SECOND_BRAND: Brand = read_brand(
 
 
 @dataclass(frozen=True)
-class World:
+class Setting:
     """One language and one brand, and the samples in it."""
 
     lang: Lang
@@ -113,7 +116,7 @@ RECEIPT = s.Receipt("R-2026-000018", NOW, Channel.EMAIL, "z•••@g•••.
 WHY_RENEW = text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date="2026-12-12")
 
 
-def way_in(w: World) -> dict[str, Page]:
+def way_in(w: Setting) -> dict[str, Page]:
     """Return the pages before the portal."""
     outside = w.frame(signed_in=False)
     wrong = v.Problem(
@@ -169,7 +172,7 @@ def way_in(w: World) -> dict[str, Page]:
     }
 
 
-def portal(w: World) -> dict[str, Page]:
+def portal(w: Setting) -> dict[str, Page]:
     """Return the pages of the customer's area that are not steps of an order."""
     certificates = w.frame(ServiceKey.CERTIFICATES, "")
     apply = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
@@ -183,7 +186,8 @@ def portal(w: World) -> dict[str, Page]:
     )
     open_order = v.OpenOrder(ORDER, Operation.REKEY, NOW - timedelta(hours=2), NOW + timedelta(hours=22))
     go_on = v.Action(text("Next"), f"/orders/{ORDER}")
-    brought = replace(certificate(CertificateState.REVOKED, -700), issuer="舊憑證管理中心", key_home=None)
+    old_ca = "舊憑證管理中心" if w.lang is Lang.ZH_TW else "The Old CA"
+    brought = replace(certificate(CertificateState.REVOKED, -700), issuer=old_ca, key_home=None)
     old = (certificate(CertificateState.SUPERSEDED, -300), brought)
     reasons = (Reason.LOST, Reason.COMPROMISED, Reason.NEW_DEVICE, Reason.REPLACE)
     nothing = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
@@ -192,16 +196,21 @@ def portal(w: World) -> dict[str, Page]:
     too_early = text("Your certificate is in order. You can renew it from %(date)s on.", date="2027-05-10")
     lapsed = certificate(CertificateState.EXPIRED, -1)
     expired = text("Your certificate ended on %(date)s. Apply for a new one.", date="2026-11-21")
+    soon = replace(certificate(days=5), countdown=Countdown(3, date(2026, 11, 26)))
+    last = replace(certificate(days=2), countdown=Countdown(0, date(2026, 11, 20)))
     notice = replace(w.frame(), notice=text("Nothing is registered here. Please call us to have it added."))
     fine = certificate(days=200)
     return {
         "home": v.HomePage(w.frame(), certificate()),
+        "home-soon": v.HomePage(w.frame(), soon),
         "home-none": v.HomePage(notice),
         "overview-renew": v.OverviewPage(certificates, w.accounts, certificate(), renew, WHY_RENEW, None, others),
+        "overview-soon": v.OverviewPage(certificates, w.accounts, soon, renew, WHY_RENEW, None, others),
+        "overview-last": v.OverviewPage(certificates, w.accounts, last, renew, WHY_RENEW, None, others),
         "overview-nothing": v.OverviewPage(certificates, w.accounts, fine, None, nothing, None, others),
         "overview-none": v.OverviewPage(certificates, w.accounts, None, apply_now, first),
         "overview-expired": v.OverviewPage(
-            certificates, w.accounts, replace(lapsed, issuer="舊憑證管理中心"), apply_now, expired
+            certificates, w.accounts, replace(lapsed, issuer=old_ca), apply_now, expired
         ),
         "overview-resume": v.OverviewPage(certificates, w.accounts, certificate(), go_on, unfinished, open_order),
         "apply-rekey": v.ApplyPage(apply, w.accounts, "F014000-0000007", Operation.REKEY),
@@ -211,6 +220,7 @@ def portal(w: World) -> dict[str, Page]:
         ),
         "inquiry": v.InquiryPage(inquiry, w.accounts, certificate(), old),
         "inquiry-none": v.InquiryPage(inquiry, w.accounts, None),
+        **reminders(w),
         "revoke": v.RevokePage(revoke, w.accounts, "F014000-0000007", (certificate(),)),
         "revoke-none": v.RevokePage(revoke, w.accounts, "F014000-0000007", ()),
         "profile": v.ProfilePage(
@@ -243,7 +253,30 @@ def portal(w: World) -> dict[str, Page]:
     }
 
 
-def steps(w: World) -> dict[str, Page]:
+def reminders(w: Setting) -> dict[str, Page]:
+    """Return the page of a certificate's reminders."""
+    frame, end = w.frame(ServiceKey.CERTIFICATES, "/certificates/inquiry"), NOW + timedelta(days=20)
+    sent = ReminderRow(None, NOW - timedelta(days=9), ReminderState.SENT, Channel.EMAIL)
+    unknown = ReminderRow(14, NOW - timedelta(hours=3), ReminderState.UNKNOWN, Channel.EMAIL)
+    days = ((7, Channel.EMAIL), (3, Channel.MOBILE), (1, Channel.MOBILE), (0, Channel.MOBILE))
+    coming = [ReminderRow(n, end - timedelta(days=n), ReminderState.PLANNED, channel) for n, channel in days]
+    paused = (sent, unknown, replace(coming[0], paused=True), *coming[1:])
+    lost = (replace(sent, state=ReminderState.UNREACHABLE, channel=None), *(replace(r, channel=None) for r in coming))
+    pauses = (date(2026, 11, 29), date(2026, 12, 6), date(2026, 12, 8))
+    both = (Channel.EMAIL, Channel.MOBILE)
+    wrong = v.Problem(
+        text("Please choose one of the days. The reminders of the last days cannot be paused."), "paused_until"
+    )
+    return {
+        "reminders": RemindersPage(frame, end, (sent, unknown, *coming), both, None, pauses),
+        "reminders-paused": RemindersPage(frame, end, paused, both, Channel.MOBILE, pauses, pauses[1]),
+        "reminders-wrong": RemindersPage(frame, end, (sent, *coming), both, None, pauses, problem=wrong),
+        "reminders-unreachable": RemindersPage(frame, end, lost, ()),
+        "reminders-none": RemindersPage(frame, None),
+    }
+
+
+def steps(w: Setting) -> dict[str, Page]:
     """Return the steps of an order, in the manual's order, with their states."""
     f = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
     rekey, enrol, revoke = Operation.REKEY, Operation.ENROL, Operation.REVOKE
@@ -306,7 +339,7 @@ def steps(w: World) -> dict[str, Page]:
     return pages | endings(w, f)
 
 
-def endings(w: World, f: v.Frame) -> dict[str, Page]:
+def endings(w: Setting, f: v.Frame) -> dict[str, Page]:
     """Return the orders that ended without a certificate."""
     why = text("This order is older than a day and has ended. Please start again.")
     again = v.Action(text("Apply for a certificate"), "/certificates")
@@ -321,7 +354,7 @@ def endings(w: World, f: v.Frame) -> dict[str, Page]:
     return pages
 
 
-def errors(w: World) -> dict[str, Page]:
+def errors(w: Setting) -> dict[str, Page]:
     """Return the error pages."""
     return {
         f"error-{status}": v.error_page(w.frame(signed_in=False), status, "req-7Q2M4N")
@@ -329,10 +362,10 @@ def errors(w: World) -> dict[str, Page]:
     }
 
 
-PARTS: tuple[Callable[[World], dict[str, Page]], ...] = (way_in, portal, steps, errors)
+PARTS: tuple[Callable[[Setting], dict[str, Page]], ...] = (way_in, portal, steps, errors)
 
 
-def sample_pages(world: World) -> dict[str, Page]:
+def sample_pages(world: Setting) -> dict[str, Page]:
     """Return every page and state, by name."""
     pages: dict[str, Page] = {}
     for part in PARTS:
@@ -352,7 +385,7 @@ def main(folder: Path, stylesheet: Path) -> None:
                 (here / "static" / picture.name).write_bytes(picture.read_bytes())
             (here / "main.css").write_bytes(stylesheet.read_bytes())
             (here / "brand.css").write_text(brand_css(brand), encoding="utf-8")
-            for name, page in sample_pages(World(lang, brand, "main.css")).items():
+            for name, page in sample_pages(Setting(lang, brand, "main.css")).items():
                 html = pages.render(page).replace('"/static/', '"static/').replace('"/brand.css"', '"brand.css"')
                 (here / f"{name}.html").write_text(html, encoding="utf-8")
 

@@ -45,9 +45,7 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/birth-date"): row("rekey.birth_date", session=True, owned="order_id"),
     ("POST", f"{ORDER}/cancel"): row("enrolment.cancel", session=True, owned="order_id"),
     ("POST", f"{ORDER}/challenges"): row("rekey.challenge", session=True, owned="order_id"),
-    ("POST", f"{ORDER}/code"): row(
-        "rekey.answer", "sessions.step_up", "sessions.recognise", session=True, owned="order_id"
-    ),
+    ("POST", f"{ORDER}/code"): row("rekey.answer", "sessions.step_up", session=True, owned="order_id"),
     ("POST", f"{ORDER}/confirm"): row("rekey.confirm", "revocation.confirm", session=True, owned="order_id"),
     ("POST", f"{ORDER}/credential"): row("program.credential", session=True, owned="order_id"),
     ("POST", f"{ORDER}/dispute"): row("enrolment.dispute", session=True, owned="order_id"),
@@ -55,16 +53,17 @@ ROWS: Mapping[Route, Row] = {
     ("POST", f"{ORDER}/nonce"): row("enrolment.nonce", session=True, owned="order_id"),
     ("POST", f"{ORDER}/possession"): row("possession.sign", "possession.name", session=True, owned="order_id"),
     ("POST", f"{ORDER}/prove"): row("rekey.prove", session=True, owned="order_id"),
-    ("POST", f"{ORDER}/slip"): row(
-        "slips.answer", "sessions.step_up", "sessions.recognise", session=True, owned="order_id"
-    ),
+    ("POST", f"{ORDER}/slip"): row("slips.answer", "sessions.step_up", session=True, owned="order_id"),
     ("GET", "/api/v1/overview"): row(session=True, token=False, owned="?account"),
     ("GET", "/api/v1/status"): READ,
     ("GET", "/backoffice/v1/changes"): READ,
+    ("GET", "/backoffice/v1/expiries"): READ,
     ("GET", "/brand.css"): READ,
     ("GET", "/certificates"): row(session=True, token=False, owned="?account"),
     ("GET", "/certificates/apply"): row(session=True, token=False, owned="?account"),
     ("GET", "/certificates/inquiry"): row(session=True, token=False, owned="?account"),
+    ("GET", "/certificates/reminders"): OWN,
+    ("POST", "/certificates/reminders"): row("own_reminders.ask", session=True),
     ("GET", "/certificates/revoke"): row(session=True, token=False, owned="?account"),
     ("GET", "/demo"): READ,
     ("GET", "/demo/inbox"): READ,
@@ -144,7 +143,18 @@ class Noted:
         return called
 
 
-PARTS = ("sessions", "launches", "enrolment", "rekey", "possession", "program", "revocation", "stopping", "slips")
+PARTS = (
+    "sessions",
+    "launches",
+    "enrolment",
+    "rekey",
+    "possession",
+    "program",
+    "revocation",
+    "stopping",
+    "slips",
+    "own_reminders",
+)
 
 
 def part_of(world: World, name: str) -> object:
@@ -197,6 +207,7 @@ async def visit_every_change(world: World, note: Callable[[str, str], None]) -> 
             await order.call(f"{order.path}/credential")
             await form(order.browser, f"/orders/{order.order['id']}/credential")
             await order.call(f"{order.path}/cancel")
+            await form(order.browser, "/certificates/reminders", channel="email")
             await form(order.browser, "/sign-out")
     await without_contacts(world)
     order = await (await errand(world, "C10003")).until("slip", "enrol")
@@ -367,8 +378,8 @@ async def test_what_needs_a_session_says_so_without_one(world: World) -> None:
             assert answer.headers["location"].startswith("/sign-in?next=%2F")
 
 
-FOR_CLIENTS = {"/backoffice/v1/changes"}
-"""Asked with a client credential: without one 401, and the attempt is on record (tests/web/test_feed.py)."""
+FOR_CLIENTS = {"/backoffice/v1/changes", "/backoffice/v1/expiries"}
+"""Asked with a client credential: without one 401, and the attempt is on record (test_feed.py, test_expiries.py)."""
 OPEN = sorted(
     path
     for (method, path), stands in ROWS.items()

@@ -1,4 +1,4 @@
-"""The client of another CA, from the settings: which protocol, what is trusted, under which name."""
+"""Build the client of another CA from the settings: its protocol, trust anchors and names."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,13 +31,13 @@ class ExternalFault(Exception):
 
 
 def anchors_of(settings: Settings) -> Anchors:
-    """Return what is trusted of the other CA. Raises ExternalFault."""
-    if settings.issuer_anchors is None:
-        raise ExternalFault("issuer_anchors is not set: name a PEM file with the certificates of the CA")
+    """Return the trust anchors of the other CA. Raises ExternalFault."""
+    if settings.external_ca.anchors is None:
+        raise ExternalFault("external_ca.anchors is not set: name a PEM file with the certificates of the CA")
     try:
-        return read_anchors(settings.issuer_anchors.read_bytes())
+        return read_anchors(settings.external_ca.anchors.read_bytes())
     except (OSError, ValueError) as error:
-        raise ExternalFault(f"issuer_anchors cannot be used: {error}") from error
+        raise ExternalFault(f"external_ca.anchors cannot be used: {error}") from error
 
 
 def published(settings: Settings) -> Iterator[tuple[IssuerId, str, bytes]]:
@@ -46,42 +46,44 @@ def published(settings: Settings) -> Iterator[tuple[IssuerId, str, bytes]]:
     The short name is a part of an address, of the certificate's digest: it never means another one. Their lists are the
     other CA's to publish. Raises ExternalFault.
     """
-    if settings.issuer == "embedded":
+    if settings.external_ca.protocol == "none":
         return
     anchors = anchors_of(settings)
     for place, der in enumerate((*anchors.between, *anchors.roots)):
         names = x509.load_der_x509_certificate(der).subject
         common = names.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         title = str(common[0].value) if common else names.rfc4514_string()
-        if place == 0 and settings.issuer_title:
-            title = settings.issuer_title
+        if place == 0 and settings.external_ca.title:
+            title = settings.external_ca.title
         yield IssuerId(f"ca-{hashlib.sha256(der).hexdigest()[:16]}"), title, der
 
 
 def address_of(settings: Settings) -> Address:
-    """Return where the other CA answers. Raises ExternalFault."""
-    files: tuple[Path | None, Path | None] = (settings.issuer_tls_certificate, settings.issuer_tls_key)
+    """Return the address of the other CA, with its TLS files. Raises ExternalFault."""
+    files: tuple[Path | None, Path | None] = (settings.external_ca.tls_certificate, settings.external_ca.tls_key)
     identity = None if files[0] is None or files[1] is None else (files[0], files[1])
-    return Address(settings.issuer_url, settings.issuer_tls_trust, identity, float(settings.issuer_wait_s))
+    return Address(
+        settings.external_ca.url, settings.external_ca.tls_trust, identity, float(settings.external_ca.wait_s)
+    )
 
 
 def client_of(settings: Settings, anchors: Anchors, clock: Clock, entropy: Entropy) -> Client:
     """Return the client of the protocol that the settings name. Raises ExternalFault."""
-    secret = Secret(settings.issuer_secret.get_secret_value())
+    secret = Secret(settings.external_ca.secret.get_secret_value())
     try:
         wire = Wire(address_of(settings))
     except OSError as error:
         raise ExternalFault(f"the TLS files of the other CA cannot be used: {error}") from error
-    if settings.issuer == "cfssl":
+    if settings.external_ca.protocol == "cfssl":
         try:
             bytes.fromhex(secret.reveal())
         except ValueError as error:
-            raise ExternalFault("issuer_secret is cfssl's authentication key, in hexadecimal") from error
+            raise ExternalFault("external_ca.secret is cfssl's authentication key, in hexadecimal") from error
         return CfsslClient(wire, AuthKey(secret))
-    if settings.issuer == "cmp":
-        shared = Shared(settings.issuer_user, secret)
+    if settings.external_ca.protocol == "cmp":
+        shared = Shared(settings.external_ca.user, secret)
         return CmpClient(wire, shared, _issuing(anchors).subject.public_bytes(), clock, entropy)
-    return EstClient(wire, settings.issuer_profile, settings.issuer_user, secret)
+    return EstClient(wire, settings.external_ca.profile, settings.external_ca.user, secret)
 
 
 def _issuing(anchors: Anchors) -> x509.Certificate:
@@ -90,19 +92,19 @@ def _issuing(anchors: Anchors) -> x509.Certificate:
 
 
 def _id(settings: Settings, anchors: Anchors) -> IssuerId:
-    """Return the short name under which our records have the other CA."""
-    return IssuerId(f"{settings.issuer}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}")
+    """Return the short name of the other CA in our records."""
+    return IssuerId(f"{settings.external_ca.protocol}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}")
 
 
 def known_of(
     settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str], terms: approval.ApprovalTerms
 ) -> ExternalCaExpectations:
-    """Return what stored certificates of other CAs are held to. Raises ExternalFault."""
-    anchors = None if settings.issuer == "embedded" else anchors_of(settings)
+    """Return what the checks of stored certificates of other CAs compare with. Raises ExternalFault."""
+    anchors = None if settings.external_ca.protocol == "none" else anchors_of(settings)
     return ExternalCaExpectations(
         issuer=None if anchors is None else _id(settings, anchors),
         anchors=anchors,
-        naming=Naming(settings.issuer_naming),
+        naming=Naming(settings.external_ca.naming),
         profiles={name: [one for one in profiles if one.name == name] for name in {one.name for one in profiles}},
         constants=constants,
         terms=terms,
@@ -124,7 +126,7 @@ def certifier_of(
     settings: Settings, own: Issuer | None, profile: Profile, constants: Mapping[str, str], deps: ExternalDeps
 ) -> Issuer:
     """Return who certifies. `own` is the built-in CA; beside another one it only revokes. Raises ExternalFault."""
-    if settings.issuer == "embedded" and own is not None:
+    if settings.external_ca.protocol == "none" and own is not None:
         return own
     present = issuer_of(settings, profile, constants, deps)
     return present if own is None else Rollover(present, own)
@@ -136,12 +138,12 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
     names = _issuing(anchors).subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     terms = ExternalCaTerms(
         issuer=_id(settings, anchors),
-        title=settings.issuer_title or (str(names[0].value) if names else settings.issuer),
+        title=settings.external_ca.title or (str(names[0].value) if names else settings.external_ca.protocol),
         anchors=anchors,
-        naming=Naming(settings.issuer_naming),
-        overlap=settings.issuer_overlap == "yes",
+        naming=Naming(settings.external_ca.naming),
+        overlap=settings.external_ca.overlap == "yes",
         profiles={profile.name: profile},
-        called={profile.name: settings.issuer_profile or profile.name},
+        called={profile.name: settings.external_ca.profile or profile.name},
         constants=constants,
     )
     client = client_of(settings, anchors, deps.clock, deps.entropy)
@@ -149,6 +151,6 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
 
 
 async def reach(settings: Settings) -> str | None:
-    """Return what keeps the other CA from being heard, as a word; None when anything answers at its address."""
+    """Return why the other CA cannot be reached, as a word; None if anything answers at its address."""
     said = await Wire(address_of(settings)).get("/")
     return None if isinstance(said, Said) else said.code

@@ -64,7 +64,7 @@ class Foundation:
     engine: Engine
     installation: Installation
     portal: str
-    """The random name of this installation, agreed on by all nodes."""
+    """The random name of this installation; all its nodes use the same."""
     otp_keys: OtpKeys
     audit_key: AuditKey
     sealer: Sealer
@@ -131,4 +131,12 @@ def policy_of(settings: Settings) -> Policy:
     """Return the policy that the settings name, with the channels that have a gateway."""
     preset = PRESETS[settings.policy]
     reached = tuple(channel for channel in preset.channels if channel in channels_of(settings))
-    return replace(preset, code_digits=settings.code_digits, profile=settings.profile, channels=reached)
+    return replace(
+        preset,
+        code_digits=settings.code_digits,
+        profile=settings.profile,
+        channels=reached,
+        countries=settings.sms.calling_codes,
+        codes_per_block=settings.sms.codes_per_block,
+        codes_abroad=settings.sms.codes_abroad,
+    )

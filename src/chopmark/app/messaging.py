@@ -1,11 +1,13 @@
 """The bundle of messaging, built: the outbox, what carries its messages, their reports, and the demo's inbox."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from chopmark.app.foundation import Foundation
 from chopmark.app.gateways import GatewayUnfit, gateways_of, listed_gateways
 from chopmark.app.webhooks import webhook_of
 from chopmark.core.types import Channel
+from chopmark.messaging.configuration import Pumping
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import Gateway
 from chopmark.messaging.preview import text_faults
@@ -42,7 +44,9 @@ def messaging_services(foundation: Foundation) -> MessagingServices:
     gateways = gateways_of(foundation.settings, foundation.brand, inbox)
     deliveries = DeliveryRepository(foundation.engine)
     limits = {listed.name: listed.limits for listed in listed_gateways(foundation.settings)}
-    spending = SpendingRepository(foundation.engine, limits)
+    sms = foundation.settings.sms
+    pumping = Pumping(sms.pumping_codes, sms.pumping_answered, timedelta(minutes=sms.pumping_minutes))
+    spending = SpendingRepository(foundation.engine, limits, pumping=pumping)
     part = SpendingRepository(foundation.engine, limits, percent=foundation.reminders.gateway_percent)
     alarms, asked = AlarmRepository(foundation.engine), foundation.settings.alarms
     told = bool(asked.recipients or asked.urls.get_secret_value())

@@ -1,4 +1,4 @@
-"""TLS with client certificates that ends in our own process: what uvicorn and asyncio leave out.
+"""TLS with client certificates in our own process: adds what uvicorn and asyncio lack.
 
 uvicorn hands no client certificate on; asyncio closes a failed handshake without the alert that says why.
 """
@@ -56,15 +56,20 @@ class _Context(ssl.SSLContext):
         return made
 
 
-def context(certificate: Path, key: Path, authorities: Iterable[bytes]) -> ssl.SSLContext:
+def context(certificate: Path, key: Path, authorities: Iterable[bytes], former: Iterable[bytes] = ()) -> ssl.SSLContext:
     """Return a server's TLS context: at least TLS 1.2, a client certificate of `authorities` (DER) or none.
 
-    `certificate` is a PEM file of the server's certificate and what stands between it and its root.
+    `certificate` is a PEM file of the server's certificate and what stands between it and its root. `former` are the
+    issuing certificates of former issuers, whose roots nobody here knows: they are trusted by themselves. Whether such
+    a certificate may do anything is for the verbs to decide (`ra.program`).
     """
     made = _Context(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.load_cert_chain(certificate, key)
-    made.load_verify_locations(cadata=b"".join(authorities))
+    pinned = tuple(former)
+    made.load_verify_locations(cadata=b"".join((*authorities, *pinned)))
+    if pinned:
+        made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     made.verify_mode = ssl.CERT_OPTIONAL
     return made
 

@@ -102,7 +102,7 @@ async def endings_here(services: Services, now: datetime) -> list[Ending]:
 
 def _of_files(settings: Settings) -> Iterator[Ending]:
     named = {
-        "our TLS certificate at the other CA (issuer_tls_certificate)": settings.issuer_tls_certificate,
+        "our TLS certificate at the other CA (external_ca.tls_certificate)": settings.external_ca.tls_certificate,
         "the EST interface's TLS certificate (est.certificate)": settings.est.certificate,
     }
     for what, path in named.items():

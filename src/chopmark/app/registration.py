@@ -10,12 +10,14 @@ from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport, rules_of
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.expiries import Expiries
 from chopmark.ra.former_issuers import NO_FORMER_ISSUERS, FormerIssuers
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
+from chopmark.ra.reminders.own import CustomerReminders
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.services import RaServices
 from chopmark.ra.slips import SlipDesk
@@ -25,6 +27,7 @@ from chopmark.stepup.verifier import Verifier
 from chopmark.store.repositories.ra.certificate_import import CertificateImportRegistry
 from chopmark.store.repositories.ra.credentials import CredentialRepository
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
+from chopmark.store.repositories.ra.expiries import ExpiryRepository
 from chopmark.store.repositories.ra.feed import FeedRepository
 from chopmark.store.repositories.ra.idempotency import IdempotencyRepository
 from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
@@ -35,6 +38,8 @@ from chopmark.store.repositories.ra.stops import StopRepository
 from chopmark.store.repositories.ra.submissions import SubmissionRepository
 from chopmark.store.repositories.ra.subscriber_certificates import SubscriberCertificateRepository
 from chopmark.store.repositories.rate_limits import RateLimitRepository
+from chopmark.store.repositories.reminders.own import OwnReminderRepository
+from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository
 from chopmark.store.repositories.staff.changes import StaffRepository
 from chopmark.store.repositories.stepup.challenges import ChallengeRepository, FailureRepository
 
@@ -49,7 +54,7 @@ def ra_services(
     challenges, failures, staff = ChallengeRepository(engine), FailureRepository(engine), StaffRepository(engine)
     verifier = Verifier(challenges, foundation.otp_keys, foundation.portal, audit_log, clock, entropy)
     rekey, revocation = Rekey(context, verifier, failures, certifier), Revocation(context, certifier)
-    rules = rules_of(foundation.policy, settings.import_percent, settings.import_floor)
+    rules = rules_of(foundation.policy, settings.customer_import.percent, settings.customer_import.floor)
     return RaServices(
         context=context,
         verifier=verifier,
@@ -64,7 +69,7 @@ def ra_services(
         stopping=StopDesk(context, StopRepository(engine)),
         suspension=Suspension(context, staff, None if ca.built_in is None else ca.built_in.issuer),
         key_blocks=KeyBlocks(context, staff, certifier, revocation),
-        customer_queries=CustomerQueries(context, overlap=certifier.allows_overlap),
+        customer_queries=CustomerQueries(context, foundation.calendar, overlap=certifier.allows_overlap),
         locks=CustomerLocks(context, failures),
         customer_import=CustomerImport(SqlRegistry(engine), foundation.sealer, audit_log, clock, entropy, rules),
         certificate_import=CertificateImport(
@@ -78,6 +83,14 @@ def ra_services(
         ),
         idempotency=IdempotencyRepository(engine),
         feed=FeedRepository(engine),
+        own_reminders=CustomerReminders(
+            context,
+            foundation.reminders,
+            foundation.calendar,
+            OwnReminderRepository(engine),
+            ReminderPreferenceRepository(engine),
+        ),
+        expiries=Expiries(ExpiryRepository(engine), foundation.calendar, foundation.policy.channels, clock),
     )
 
 

@@ -23,7 +23,7 @@ def open_secrets(settings: Settings, entropy: Entropy, *, shared: bool = False, 
 
     With the operators' shares (`shared`: at hand) no pass-phrase is needed, nor for another CA unless one is founded.
     """
-    shared = shared or settings.has_shares or not (founds or settings.issuer == "embedded")
+    shared = shared or settings.has_shares or not (founds or settings.external_ca.protocol == "none")
     folder = settings.data / "secrets"
     missing = [name for name in SECRET_NAMES if not getattr(settings, name).get_secret_value()]
     if shared and "ca_passphrase" in missing and not (settings.mode == "demo" and (folder / "ca_passphrase").exists()):

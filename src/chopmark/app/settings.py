@@ -6,7 +6,6 @@ unknown variable is named by `chopmark check`.
 """
 
 import os
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,16 +19,18 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chopmark.app.settings_messages import AlarmSettings, WebhookSettings
+from chopmark.app.settings_messages import AlarmSettings, SmsSettings, WebhookSettings
 from chopmark.app.settings_reminders import Reminders
 from chopmark.app.settings_sources import (
     FORMER_NAMES,
+    FORMER_VALUES,
     FormerEnvironment,
     NestedSecretFiles,
     nested_secrets,
     require_readable,
     require_toml,
 )
+from chopmark.app.settings_topics import CustomerImport, ExternalCa, Proxy
 from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
 from chopmark.messaging.letter import is_plain
@@ -61,14 +62,14 @@ class Smtp(BaseModel):
 
 
 class Limits(BaseModel):
-    """What a process bears of its clients: how long each may take, and how many there may be."""
+    """Limits for a process's clients: how long each may take, and how many there may be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     connections: Annotated[int, Field(ge=16, le=16384, description="Connections that a process holds.")] = 512
     connections_a_network: Annotated[
         int,
-        Field(ge=1, le=16384, description="Of these from one address (IPv6: one /64); `trusted_proxies` do not count."),
+        Field(ge=1, le=16384, description="Of these from one address (IPv6: one /64); `proxy.networks` do not count."),
     ] = 64
     requests: Annotated[
         int,
@@ -177,20 +178,7 @@ class Settings(BaseSettings):
     brand: Annotated[Path | None, Field(description="TOML file with the firm's words, logo and colours.")] = None
     policy: Annotated[Literal["tw-broker", "strict"], Field(description="Which preset decides.")] = "tw-broker"
     code_digits: Annotated[int, Field(ge=6, le=10, description="Digits of a one-time code.")] = 6
-    import_percent: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=100,
-            description=(
-                "So many of a sheet's known customers may get another mobile number or "
-                "e-mail address without `--allow many`."
-            ),
-        ),
-    ] = 5
-    import_floor: Annotated[
-        int, Field(ge=0, le=10000, description="In a small sheet so many customers may, whatever their share.")
-    ] = 5
+    customer_import: CustomerImport = CustomerImport()
     profile: Annotated[
         Literal["investor", "investor-market"], Field(description="Which certificate profile customers get.")
     ] = "investor"
@@ -203,6 +191,7 @@ class Settings(BaseSettings):
     gateways: Annotated[
         Path | None, Field(description="TOML file with the SMS gateways ([how](gateways.en.md)); empty: mail alone.")
     ] = None
+    sms: SmsSettings = SmsSettings()
     former_issuers: Annotated[
         Path | None,
         Field(description="TOML file with the CAs that issued before ([how](migration.en.md)); empty: there is none."),
@@ -218,22 +207,10 @@ class Settings(BaseSettings):
             )
         ),
     ] = "kernel"
-    behind_proxy: Annotated[
-        Literal["unanswered", "yes", "no"],
-        Field(description="Whether a proxy stands in front of the server; production asks for an answer."),
-    ] = "unanswered"
-    trusted_proxies: Annotated[
-        str,
-        Field(description="Networks of the proxies, with commas between: from them alone `proxy_header` is believed."),
-    ] = ""
-    proxy_header: Annotated[
-        str,
-        Field(description="Header in which the proxy names the client's address; `Forwarded` is read by RFC 7239."),
-    ] = "X-Forwarded-For"
-    proxy_hops: Annotated[int, Field(ge=1, le=8, description="How many proxies a request comes through.")] = 1
+    proxy: Proxy = Proxy()
     client_address_header: Annotated[
         str,
-        Field(description="Before `behind_proxy`; a header that is believed from every address. Ends soon."),
+        Field(description="Before the topic `proxy`; a header that is believed from every address. Ends soon."),
     ] = ""
     est: Est = Est()
     webhook: WebhookSettings = WebhookSettings()
@@ -263,43 +240,7 @@ class Settings(BaseSettings):
         ),
     ] = SecretStr("")
     ca_share_two: Annotated[SecretStr, Field(description="The second operator's share.")] = SecretStr("")
-    issuer: Annotated[
-        Literal["embedded", "cfssl", "cmp", "est"],
-        Field(
-            description="Who certifies: the built-in CA, or another one by this protocol ([how](external-ca.en.md))."
-        ),
-    ] = "embedded"
-    issuer_url: Annotated[str, Field(description="Address of the other CA, without a final slash.")] = ""
-    issuer_anchors: Annotated[
-        Path | None, Field(description="PEM file of the other CA's root, and of what stands between.")
-    ] = None
-    issuer_title: Annotated[
-        str, Field(description="The other CA's name for customers; empty: the one in its certificate.")
-    ] = ""
-    issuer_profile: Annotated[
-        str, Field(description="The profile's name at the other CA (cfssl: profile, EST: label); empty: as here.")
-    ] = ""
-    issuer_naming: Annotated[
-        Literal["ours", "theirs"],
-        Field(description="`ours`: the subject is exactly our profile's; `theirs`: the CA writes it around our CN."),
-    ] = "ours"
-    issuer_overlap: Annotated[
-        Literal["yes", "no"], Field(description="`no`: the other CA ends a customer's old certificate at issue.")
-    ] = "yes"
-    issuer_user: Annotated[
-        str, Field(description="Our name at the other CA (CMP: reference value, EST: HTTP user).")
-    ] = ""
-    issuer_secret: Annotated[
-        SecretStr, Field(description="Our secret at the other CA (cfssl: key in hex; CMP, EST: the shared secret).")
-    ] = SecretStr("")
-    issuer_tls_trust: Annotated[
-        Path | None, Field(description="PEM file that the other CA's TLS is verified with; empty: the machine's.")
-    ] = None
-    issuer_tls_certificate: Annotated[
-        Path | None, Field(description="PEM file of our own certificate for mutual TLS; empty: none.")
-    ] = None
-    issuer_tls_key: Annotated[Path | None, Field(description="PEM file of its key.")] = None
-    issuer_wait_s: Annotated[int, Field(ge=1, le=15, description="Seconds that the other CA has for an answer.")] = 10
+    external_ca: ExternalCa = ExternalCa()
     csrf_key: Annotated[
         SecretStr,
         Field(description="32 bytes in hex: form tokens and the cookies of known browsers are signed with it."),
@@ -322,8 +263,17 @@ class Settings(BaseSettings):
             inside = dict(nested) if isinstance(nested, dict) else nested.model_dump(exclude_unset=True)
             if name in inside:
                 raise ValueError(f"{former} is the former name of {topic}.{name}: set only {topic}.{name}")
-            taken[topic] = {**inside, name: taken.pop(former)}
+            value = taken.pop(former)
+            taken[topic] = {**inside, name: FORMER_VALUES.get((former, value), value)}
         return taken
+
+    @model_validator(mode="after")
+    def _topics(self) -> "Settings":
+        self.external_ca.require_usable()
+        self.proxy.require_usable()
+        if self.proxy.in_front != "unanswered" and self.client_address_header:
+            raise ValueError("the settings of topic proxy have replaced client_address_header: take it away")
+        return self
 
     @model_validator(mode="after")
     def _addresses(self) -> "Settings":
@@ -340,7 +290,6 @@ class Settings(BaseSettings):
             raise ValueError("est.url is an https address without a final slash")
         if (self.est.certificate is None) != (self.est.key is None) or (self.est.socket and self.est.certificate):
             raise ValueError("the EST interface has est.socket, or est.certificate with est.key, not both")
-        self._check_proxies()
         if self.limits.requests + self.limits.status_requests >= self.limits.connections:
             raise ValueError("limits: requests and status_requests together are fewer than connections")
         if self.timestamp.url and not self.timestamp.url.startswith(("http://", "https://")):
@@ -381,46 +330,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name}: {error}") from None
         return self
 
-    @model_validator(mode="after")
-    def _other_ca(self) -> "Settings":
-        if self.issuer == "embedded":
-            return self
-        secure = self.issuer_url.startswith("https://")
-        near = self.issuer_url.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
-        plain = near or (self.issuer == "cmp" and self.issuer_url.startswith("http://"))
-        if not (secure or plain) or self.issuer_url.endswith("/"):
-            raise ValueError("issuer_url is an https address without a final slash (plain http: CMP, or this machine)")
-        if (self.issuer_tls_certificate is None) != (self.issuer_tls_key is None):
-            raise ValueError("mutual TLS needs issuer_tls_certificate and issuer_tls_key, both")
-        if self.issuer_anchors is None:
-            raise ValueError("issuer_anchors names a PEM file with the other CA's certificates")
-        secret = self.issuer_secret.get_secret_value()
-        if not secret and (self.issuer != "est" or self.issuer_tls_key is None):
-            raise ValueError("issuer_secret is not set: our secret at the other CA")
-        if self.issuer == "cmp" and not self.issuer_user:
-            raise ValueError("issuer_user is not set: the reference value that goes with the shared secret")
-        return self
-
-    def _check_proxies(self) -> None:
-        try:
-            trusted = [ip_network(part.strip()) for part in self.trusted_proxies.split(",") if part.strip()]
-        except ValueError as error:
-            raise ValueError(
-                "trusted_proxies are networks with commas between, as in 10.0.0.0/8, 2001:db8::/64"
-            ) from error
-        if self.behind_proxy == "yes" and not (trusted and self.proxy_header):
-            raise ValueError("behind_proxy is yes: name the proxies' networks in trusted_proxies, and proxy_header")
-        if self.behind_proxy != "yes" and trusted:
-            raise ValueError("trusted_proxies goes with behind_proxy = yes")
-        if self.behind_proxy != "unanswered" and self.client_address_header:
-            raise ValueError("behind_proxy and proxy_header have replaced client_address_header: take it away")
-
     @property
     def proxy_unanswered(self) -> str:
-        """What production says that has not been told whether a proxy stands in front; empty when it has."""
-        if self.mode != "production" or self.behind_proxy != "unanswered" or self.client_address_header:
+        """The fault of a production installation without an answer about proxies; empty if there is one."""
+        if self.mode != "production" or self.proxy.in_front != "unanswered" or self.client_address_header:
             return ""
-        return "say whether a proxy stands in front: behind_proxy = yes, with its networks in trusted_proxies, or no"
+        return "say whether a proxy stands in front: proxy.in_front = yes, with its networks in proxy.networks, or no"
 
     @classmethod
     def settings_customise_sources(
@@ -450,7 +365,7 @@ class Settings(BaseSettings):
 
     @property
     def outside(self) -> Path:
-        """Where signed heads and journal are: what the database has to answer to."""
+        """The directory of tree heads and journal."""
         return self.journal_dir or self.data
 
     @property
@@ -472,7 +387,7 @@ class Settings(BaseSettings):
 
     @property
     def kernel_keeps_clock(self) -> bool:
-        """Whether the kernel's word on the clock counts; a demo runs on any machine."""
+        """Whether the kernel knows if the clock is synchronised; a demo does not ask."""
         return self.mode == "production" and self.clock_kept_by == "kernel"
 
     @property

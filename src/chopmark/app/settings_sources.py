@@ -1,4 +1,4 @@
-"""Where settings are read from beside what pydantic-settings reads: former names, and secrets within a topic."""
+"""Further sources of settings beside those of pydantic-settings: former names, and secrets within a topic."""
 
 import os
 import re
@@ -24,8 +24,29 @@ FORMER_NAMES = {
     "pkcs11_module": ("hsm", "module"),
     "pkcs11_token": ("hsm", "token"),
     "pkcs11_pin": ("hsm", "pin"),
+    "issuer": ("external_ca", "protocol"),
+    "issuer_url": ("external_ca", "url"),
+    "issuer_anchors": ("external_ca", "anchors"),
+    "issuer_title": ("external_ca", "title"),
+    "issuer_profile": ("external_ca", "profile"),
+    "issuer_naming": ("external_ca", "naming"),
+    "issuer_overlap": ("external_ca", "overlap"),
+    "issuer_user": ("external_ca", "user"),
+    "issuer_secret": ("external_ca", "secret"),
+    "issuer_tls_trust": ("external_ca", "tls_trust"),
+    "issuer_tls_certificate": ("external_ca", "tls_certificate"),
+    "issuer_tls_key": ("external_ca", "tls_key"),
+    "issuer_wait_s": ("external_ca", "wait_s"),
+    "behind_proxy": ("proxy", "in_front"),
+    "trusted_proxies": ("proxy", "networks"),
+    "proxy_header": ("proxy", "header"),
+    "proxy_hops": ("proxy", "hops"),
+    "import_percent": ("customer_import", "percent"),
+    "import_floor": ("customer_import", "floor"),
 }
 """Settings that had a flat name before they were nested by topic. They are read for one release more."""
+FORMER_VALUES: Mapping[tuple[str, Any], str] = {("issuer", "embedded"): "none"}
+"""Former values of such settings, and what they are called today."""
 _PREFIX = "CHOPMARK_"
 BESIDE_SETTINGS = frozenset({"CHOPMARK_CONFIG", "CHOPMARK_SECRETS_DIR", "CHOPMARK_TRACEBACK"})
 """Variables that are read before or beside the settings."""
@@ -37,7 +58,7 @@ class FormerEnvironment(PydanticBaseSettingsSource):
     """Environment variables with the former names of settings."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give nothing for the fields of today."""
+        """Return nothing for today's fields."""
         del field
         return None, field_name, False
 
@@ -55,7 +76,7 @@ class NestedSecretFiles(PydanticBaseSettingsSource):
         self._folder = folder
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give nothing for a field by itself: the files are named by topic."""
+        """Return nothing for a single field, because files are named by topic."""
         del field
         return None, field_name, False
 
@@ -106,7 +127,7 @@ def former_names(environment: Mapping[str, str]) -> list[str]:
 
 
 def unknown_names(settings: type[BaseSettings], environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that is called like a setting and is none: it would be ignored in silence.
+    """Return a sentence for each variable that begins like a setting but is none, because it would be ignored silently.
 
     What stands in the settings file or within a topic is refused by itself.
     """
@@ -126,7 +147,8 @@ def secret_file(path: Path) -> Secret:
 
 
 def require_readable(folder: Path, names: set[str]) -> None:
-    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
+    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its
+    content.
 
     One line end at the end is no part of a secret.
     """

@@ -19,12 +19,12 @@ from chopmark.web.services import Demo, PublicationServices, PublishedCa, WebSer
 
 
 def addresses_of(settings: Settings) -> ClientAddresses:
-    """Return how clients' addresses are found; the setting of before believed every address."""
+    """Return how clients' addresses are found; the former setting trusted the header from every address."""
     if settings.client_address_header:
         return ClientAddresses(settings.client_address_header, EVERYWHERE)
-    if settings.behind_proxy != "yes":
+    if settings.proxy.in_front != "yes":
         return ClientAddresses()
-    return ClientAddresses(settings.proxy_header, read_networks(settings.trusted_proxies), settings.proxy_hops)
+    return ClientAddresses(settings.proxy.header, read_networks(settings.proxy.networks), settings.proxy.hops)
 
 
 def web_services(services: Services, demo: Demo | None = None) -> WebServices:
@@ -55,7 +55,7 @@ def web_services(services: Services, demo: Demo | None = None) -> WebServices:
 
 
 def publication_services(services: Services) -> PublicationServices:
-    """Return what relying parties are answered with; of another CA only its certificates."""
+    """Return the status services for relying parties; for another CA only its certificates are published."""
     cas = services.ca.cas
     other = [PublishedCa(one, called, der, 0) for one, called, der in published(services.foundation.settings)]
     issuing = [
@@ -80,7 +80,11 @@ def ca_certificates(services: Services) -> tuple[bytes, ...]:
 
     Another CA that certifies here comes first.
     """
-    other = None if services.foundation.settings.issuer == "embedded" else anchors_of(services.foundation.settings)
+    other = (
+        None
+        if services.foundation.settings.external_ca.protocol == "none"
+        else anchors_of(services.foundation.settings)
+    )
     issuing = [ca.authority.view.certificate_der for ca in services.ca.cas]
     above = [certificate for _, _, certificate in roots(services.ca.cas)]
     return tuple(dict.fromkeys([*(() if other is None else (*other.between, *other.roots)), *issuing, *above]))

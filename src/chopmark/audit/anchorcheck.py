@@ -18,7 +18,7 @@ from chopmark.audit.record import system_stream
 from chopmark.pki import tsp_token
 from chopmark.pki.tsp_token import Fault, Stamp, TokenError
 
-ANCHOR_CHAIN = system_stream("anchor")
+ANCHOR_STREAM = system_stream("anchor")
 LATE = timedelta(hours=2)
 """How long tree heads may go without a time-stamp before the verifier warns."""
 _WHOLE_SECOND = timedelta(seconds=1)
@@ -62,7 +62,7 @@ class AnchorCheck(Part):
 
     def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Remember the time-stamp that this record reports, if it reports one."""
-        if seen.record.chain == ANCHOR_CHAIN and seen.record.event == Event.VA_ANCHOR_MADE:
+        if seen.record.stream == ANCHOR_STREAM and seen.record.event == Event.VA_ANCHOR_MADE:
             facts = json.loads(seen.record.facts)
             self._told[str(facts.get("anchor_sha256"))] = facts.get("count", 0)
         return ()

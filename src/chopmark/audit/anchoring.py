@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Protocol
 
-from chopmark.audit.anchorcheck import ANCHOR_CHAIN
+from chopmark.audit.anchorcheck import ANCHOR_STREAM
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head, HeadPublicKey, head_hash, verify_head
 from chopmark.audit.log import AuditLog, RecordBuilder
@@ -91,7 +91,7 @@ class Anchoring:
             return await self._places.anchors.keep(kept, record)
 
         # 4. Store the time-stamp and its audit record in one transaction.
-        if not await self._audit_log.write(ANCHOR_CHAIN, keep):
+        if not await self._audit_log.write(ANCHOR_STREAM, keep):
             return 0
         # 5. Copy it into the heads file.
         await self._file(kept.anchor)

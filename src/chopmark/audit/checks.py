@@ -53,7 +53,7 @@ class Part:
         """Look at a time-stamp and at the ledger's head of its size, right after `head` was called for that head."""
         return ()
 
-    def chain(self, _tip: Tip, /) -> Iterable[Finding]:
+    def stream(self, _tip: Tip, /) -> Iterable[Finding]:
         """Look at a row of the table of streams."""
         return ()
 
@@ -133,7 +133,7 @@ class ChainCheck(Part):
     def record(self, seen: Seen, /) -> Iterator[Finding]:
         """Check that the record continues its stream."""
         record = seen.record
-        version, tip_hash = self._tips.get(record.chain, (0, GENESIS))
+        version, tip_hash = self._tips.get(record.stream, (0, GENESIS))
         if record.version > version + 1:
             missing = f"{version + 1}" if record.version == version + 2 else f"{version + 1} to {record.version - 1}"
             yield Finding(Code.CHAIN_GAP, place_of(record), f"Before this leaf, its chain lacks version {missing}.")
@@ -143,14 +143,14 @@ class ChainCheck(Part):
             )
         elif record.previous != tip_hash:
             yield Finding(Code.CHAIN_LINK_WRONG, place_of(record), "The leaf does not name the leaf before it.")
-        self._tips[record.chain] = (record.version, seen.leaf_hash)
+        self._tips[record.stream] = (record.version, seen.leaf_hash)
 
-    def chain(self, tip: Tip, /) -> Iterator[Finding]:
+    def stream(self, tip: Tip, /) -> Iterator[Finding]:
         """Check that the row names the last record of its stream."""
-        seen = self._tips.pop(tip.chain, None)
-        place = f"{tip.chain}@{tip.version}"
+        seen = self._tips.pop(tip.stream, None)
+        place = f"{tip.stream}@{tip.version}"
         if seen is None:
-            if tip != new_stream(tip.chain):
+            if tip != new_stream(tip.stream):
                 yield Finding(Code.CHAIN_WITHOUT_LEAVES, place, "The chain row names a leaf, and the chain has none.")
         elif seen != (tip.version, tip.leaf_hash):
             sentence = f"The chain row does not name the chain's last leaf, which is version {seen[0]}."
@@ -158,8 +158,8 @@ class ChainCheck(Part):
 
     def finish(self) -> Iterator[Finding]:
         """Report streams that have no row."""
-        for chain, (version, _) in self._tips.items():
-            yield Finding(Code.CHAIN_ROW_MISSING, f"{chain}@{version}", "The chain has leaves and no chain row.")
+        for stream, (version, _) in self._tips.items():
+            yield Finding(Code.CHAIN_ROW_MISSING, f"{stream}@{version}", "The chain has leaves and no chain row.")
 
 
 class TreeCheck(Part):

@@ -107,6 +107,8 @@ class Event(StrEnum):
     """A suspended certificate is active again."""
     RA_PROOF_REFUSED = "ra:proof:refused"
     """The new key's signature over the server's challenge is wrong."""
+    RA_REMINDERS_ASKED = "ra:reminders:asked"
+    """The customer chose a channel of reminders, or asked for a pause until the day `paused_until`."""
     RA_CONTACT_DISPUTED = "ra:contact:disputed"
     """A customer said that a contact on record is not theirs."""
 

@@ -32,8 +32,8 @@ async def write_export(source: Source, out: TextIO) -> int:
         async for record in stream:
             out.write(_line({"leaf": _leaf_members(record)}))
             lines += 1
-    async for tip in source.chains():
-        members = {"chain": tip.chain, "hash": _hex(tip.leaf_hash), "version": tip.version}
+    async for tip in source.streams():
+        members = {"chain": tip.stream, "hash": _hex(tip.leaf_hash), "version": tip.version}
         out.write(_line({"chain": members}))
         lines += 1
     out.write(_line({"end": True}))
@@ -63,7 +63,7 @@ class ExportSource:
             if kind == "leaf" and members.get("index") is None:
                 yield _record(members)
 
-    async def chains(self) -> AsyncIterator[Tip]:
+    async def streams(self) -> AsyncIterator[Tip]:
         """Yield the rows of the table of streams."""
         for _, kind, members in self._records():
             if kind == "chain":
@@ -125,7 +125,7 @@ def _leaf_members(record: StoredRecord | Unreadable) -> dict[str, object]:
         return {"place": record.place, "unreadable": record.why}
     return {
         "at": record.at,
-        "chain": record.chain,
+        "chain": record.stream,
         "event": record.event,
         "facts": record.facts,
         "index": record.index,
@@ -141,7 +141,15 @@ def _record(members: dict[str, object]) -> StoredRecord:
     columns: dict[str, Any] = {name: members.get(name) for name in ("chain", "version", "at", "event", "facts", "kid")}
     index: Any = members.get("index")
     return StoredRecord(
-        **columns, previous=_octets(members.get("previous")), mac=_octets(members.get("mac")), index=index
+        stream=columns["chain"],
+        version=columns["version"],
+        previous=_octets(members.get("previous")),
+        at=columns["at"],
+        event=columns["event"],
+        facts=columns["facts"],
+        kid=columns["kid"],
+        mac=_octets(members.get("mac")),
+        index=index,
     )
 
 

@@ -60,6 +60,7 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "order": "The id of the order.",
         "os_user": "Who was signed in to the operating system when a person acted at the console.",
         "paper": "The firm's own file number of what stands on paper; never a person's number.",
+        "paused_until": "The day on which reminders go on after a pause.",
         "policy": "The version of the policy that decided.",
         "policy_sha256": "SHA-256 of all values of the policy, hexadecimal.",
         "profile": "The name and version of the certificate profile.",

@@ -130,7 +130,7 @@ class Report:
     omitted: int
     records: int
     size: int
-    chains: int
+    streams: int
     heads: int
     macs_checked: bool
     file_checked: bool

@@ -34,7 +34,7 @@ class StaleStream(Exception):
 class Tips(Protocol):
     """Reads the newest record of a stream."""
 
-    async def tip(self, chain: StreamId) -> Tip:
+    async def tip(self, stream: StreamId) -> Tip:
         """Return the stream's tip; version 0 when it has no record yet."""
         ...
 
@@ -102,28 +102,28 @@ class AuditLog:
 
     def know(self, tip: Tip) -> None:
         """Remember for KNOWN_FOR that this is the tip of its stream."""
-        self._known.pop(tip.chain, None)
-        self._known[tip.chain] = tip, self._clock.now()
+        self._known.pop(tip.stream, None)
+        self._known[tip.stream] = tip, self._clock.now()
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
-    async def _tip(self, chain: StreamId) -> Tip:
-        tip, at = self._known.pop(chain, (None, None))
+    async def _tip(self, stream: StreamId) -> Tip:
+        tip, at = self._known.pop(stream, (None, None))
         if tip is not None and at is not None and abs(self._clock.now() - at) <= KNOWN_FOR:
             return tip
-        return await self._tips.tip(chain)
+        return await self._tips.tip(stream)
 
-    async def write(self, chain: StreamId, attempt: Callable[[RecordBuilder], Awaitable[T]]) -> T:
+    async def write(self, stream: StreamId, attempt: Callable[[RecordBuilder], Awaitable[T]]) -> T:
         """Call `attempt` with a record builder until the store accepts the record, and return what it returned.
 
         Within one process, calls for the same stream run one after the other, so only other processes can be faster. An
         attempt must therefore not call `write` for its own stream. Raises Refused (CONFLICT) when another process was
         faster eight times in a row.
         """
-        turn = self._turns.setdefault(chain, asyncio.Lock())
+        turn = self._turns.setdefault(stream, asyncio.Lock())
         async with turn:
             for _ in range(ATTEMPTS):
-                tip = await self._tip(chain)
+                tip = await self._tip(stream)
                 builder = self.builder(tip, self._clock.now())
                 try:
                     answer = await attempt(builder)

@@ -18,7 +18,7 @@ from chopmark.audit.head import FIRST_HEAD, Head, Lost, head_hash
 from chopmark.audit.headlines import HeadLines
 from chopmark.audit.record import stamp, system_stream
 
-RESTORED_CHAIN = system_stream("restored")
+RESTORED_STREAM = system_stream("restored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class LossCheck(Part):
     def record(self, seen: Seen, /) -> Iterable[Finding]:
         """Remember the newest record of a restore until the head that placed it is handed over."""
         record = seen.record
-        if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
+        if record.stream == RESTORED_STREAM and record.event == Event.AUDIT_LEDGER_RESTORED:
             facts = json.loads(record.facts)
             self._told = facts if isinstance(facts, dict) else {}
         return ()

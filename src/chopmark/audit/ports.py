@@ -118,7 +118,7 @@ class Source(Protocol):
         """Yield every record whose index is null, in the order in which they were written."""
         ...
 
-    def chains(self) -> AsyncIterator[Tip]:
+    def streams(self) -> AsyncIterator[Tip]:
         """Yield every row of the table of streams, as stored, in any order."""
         ...
 
@@ -144,7 +144,7 @@ class Lease:
 class Placed:
     """The index that a record gets in the tree."""
 
-    chain: str
+    stream: str
     version: int
     index: int
 
@@ -162,7 +162,7 @@ class Batch:
 class TreeRepository(Protocol):
     """The store's part of the audit: each call is one transaction."""
 
-    async def tip(self, chain: StreamId) -> Tip:
+    async def tip(self, stream: StreamId) -> Tip:
         """Return the stream's newest version and hash; version 0 and GENESIS when it has no record."""
         ...
 

@@ -25,7 +25,7 @@ StreamId = NewType("StreamId", str)
 GENESIS = bytes(32)
 """The value of `previous` in the first record of a stream."""
 _MAC_LABEL = b"chopmark-leaf-1\n"
-_CHAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}")
+_STREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,99}")
 
 
 def order_stream(order: OrderId) -> StreamId:
@@ -90,14 +90,14 @@ class AuditKeys:
 class Tip:
     """The version and hash of a stream's newest record; 0 and GENESIS when it has no record yet."""
 
-    chain: StreamId
+    stream: StreamId
     version: int
     leaf_hash: bytes
 
 
-def new_stream(chain: StreamId) -> Tip:
+def new_stream(stream: StreamId) -> Tip:
     """Return the tip of a stream that has no record yet."""
-    return Tip(chain, 0, GENESIS)
+    return Tip(stream, 0, GENESIS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class StoredRecord:
     of the verifier and not a crash.
     """
 
-    chain: str
+    stream: str
     version: int
     previous: bytes
     at: str
@@ -122,7 +122,7 @@ class StoredRecord:
     @property
     def leaf_id(self) -> str:
         """The record's name: stream@version."""
-        return f"{self.chain}@{self.version}"
+        return f"{self.stream}@{self.version}"
 
     def canonical(self) -> bytes:
         """Return the bytes that the MAC covers; raises ValueError when a column is malformed."""
@@ -134,7 +134,7 @@ class StoredRecord:
         if not isinstance(facts, dict) or _compact(facts) != self.facts:
             raise ValueError("the facts are not a canonical JSON object")
         parse_stamp(self.at)
-        return _canonical(self.at, self.chain, self.event, facts, self.kid, self.previous, self.version)
+        return _canonical(self.at, self.stream, self.event, facts, self.kid, self.previous, self.version)
 
     def leaf_hash(self) -> bytes:
         """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1); ValueError when malformed."""
@@ -144,7 +144,7 @@ class StoredRecord:
         """Return the record with typed values; raises ValueError when it is malformed or its event is unknown."""
         self.canonical()
         return AuditRecord(
-            chain=StreamId(self.chain),
+            stream=StreamId(self.stream),
             version=self.version,
             previous=self.previous,
             at=parse_stamp(self.at),
@@ -155,7 +155,7 @@ class StoredRecord:
         )
 
     def _check(self) -> None:
-        texts: tuple[object, ...] = (self.chain, self.at, self.event, self.facts, self.kid)
+        texts: tuple[object, ...] = (self.stream, self.at, self.event, self.facts, self.kid)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("a text column holds something else")
         hashes: tuple[object, ...] = (self.previous, self.mac)
@@ -169,7 +169,7 @@ class StoredRecord:
 class AuditRecord:
     """One recorded event: `at` is aware UTC in whole milliseconds, `mac` 32 octets under `kid`."""
 
-    chain: StreamId
+    stream: StreamId
     version: int
     previous: bytes
     at: datetime
@@ -183,12 +183,12 @@ class AuditRecord:
     @property
     def leaf_id(self) -> str:
         """The record's name: stream@version."""
-        return f"{self.chain}@{self.version}"
+        return f"{self.stream}@{self.version}"
 
     def stored(self, index: int | None = None) -> StoredRecord:
         """Return the columns to write; `index` is None until the sequencer gives the record a place."""
         return StoredRecord(
-            chain=self.chain,
+            stream=self.stream,
             version=self.version,
             previous=self.previous,
             at=stamp(self.at),
@@ -206,15 +206,15 @@ def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime,
     The caller writes it in the transaction of the change, and only if the stream still has `tip.version`. Raises
     ValueError for a malformed stream id, a fact outside the allow-list or a naive time.
     """
-    if not _CHAIN.fullmatch(tip.chain):
+    if not _STREAM.fullmatch(tip.stream):
         raise ValueError("a chain id is 1 to 100 letters, digits and : . _ -")
     if at.tzinfo is None:
         raise ValueError("an audit time is aware")
     whole_ms = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
     clean = clean_facts(facts)
-    encoded = _canonical(stamp(whole_ms), tip.chain, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
+    encoded = _canonical(stamp(whole_ms), tip.stream, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
     sealed = AuditRecord(
-        chain=tip.chain,
+        stream=tip.stream,
         version=tip.version + 1,
         previous=tip.leaf_hash,
         at=whole_ms,
@@ -232,7 +232,7 @@ def encode(record: AuditRecord) -> bytes:
     if not record.memo:
         facts = dict(record.facts)
         made = _canonical(
-            stamp(record.at), record.chain, record.event, facts, record.kid, record.previous, record.version
+            stamp(record.at), record.stream, record.event, facts, record.kid, record.previous, record.version
         )
         record.memo.append(made)
     return record.memo[0]
@@ -248,7 +248,7 @@ def leaf_hash(record: AuditRecord) -> bytes:
 
 def next_tip(record: AuditRecord) -> Tip:
     """Return the tip of the stream after this record was written."""
-    return Tip(record.chain, record.version, leaf_hash(record))
+    return Tip(record.stream, record.version, leaf_hash(record))
 
 
 def stamp(at: datetime) -> str:
@@ -276,11 +276,11 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys
 
 
 def _canonical(
-    at: str, chain: str, event: str, facts: Mapping[str, object], kid: str, previous: bytes, version: int
+    at: str, stream: str, event: str, facts: Mapping[str, object], kid: str, previous: bytes, version: int
 ) -> bytes:
     members = {
         "at": at,
-        "chain": chain,
+        "chain": stream,
         "event": str(event),
         "facts": facts,
         "kid": kid,

@@ -19,7 +19,7 @@ def lines(report: Report) -> list[str]:
     if report.omitted:
         told.append(f"... and {report.omitted} more that are not shown.")
     told.append(
-        f"Read {_count(report.records, 'record', 'records')} of {_count(report.chains, 'chain', 'chains')}: "
+        f"Read {_count(report.records, 'record', 'records')} of {_count(report.streams, 'chain', 'chains')}: "
         f"{report.size} in the tree under {_count(report.heads, 'head', 'heads')}, "
         f"{report.records - report.size} waiting for a place."
     )

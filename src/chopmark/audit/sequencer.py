@@ -66,7 +66,7 @@ def plan(
     old_size = frontier.size
     placed: list[Placed] = []
     for record in unsequenced:
-        placed.append(Placed(record.chain, record.version, frontier.size))
+        placed.append(Placed(record.stream, record.version, frontier.size))
         try:
             frontier = frontier.append(record.leaf_hash())
         except ValueError as error:

@@ -61,12 +61,12 @@ class SlipCheck(Part):
 
     def _opened(self, seen: Seen, facts: Mapping[str, object]) -> Iterable[Finding]:
         if "slip" in str(facts.get("checks")).split("+"):
-            self._orders[seen.record.chain] = str(facts.get("customer"))
+            self._orders[seen.record.stream] = str(facts.get("customer"))
         return ()
 
     def _right(self, seen: Seen, facts: Mapping[str, object]) -> Iterator[Finding]:
-        name, use = str(facts.get("slip")), (str(seen.record.chain), str(facts.get("spki_sha256")))
-        slip, customer = self._slips.get(name), self._orders.get(seen.record.chain)
+        name, use = str(facts.get("slip")), (str(seen.record.stream), str(facts.get("spki_sha256")))
+        slip, customer = self._slips.get(name), self._orders.get(seen.record.stream)
         why = None
         if slip is None or slip.customer != customer:
             why = "no record says that it was printed for this order's customer"

@@ -164,7 +164,7 @@ class StateCheck(Part):
     # certificates ---------------------------------------------------------------------------------------------------
 
     def _certificate(self, seen: Seen, facts: Mapping[str, object]) -> None:
-        if ":" in seen.record.chain:
+        if ":" in seen.record.stream:
             return  # the certificate of a responder or time-stamp authority, which has no row in the CA's table
         serial, state = _word(facts, "serial"), _CA_STATES[Event(seen.record.event)]
         if state in {"reserved", "received", "issued"}:
@@ -177,24 +177,24 @@ class StateCheck(Part):
     def _opened(self, seen: Seen, facts: Mapping[str, object]) -> None:
         lost = facts.get("operation") == "replace" and facts.get("reason") in {"lost", "compromised"}
         old = _word(facts, "old_serial")
-        self._orders[seen.record.chain] = _Order(_word(facts, "customer"), old if lost else None)
+        self._orders[seen.record.stream] = _Order(_word(facts, "customer"), old if lost else None)
 
     def _issued(self, seen: Seen, facts: Mapping[str, object]) -> None:
         serial = _word(facts, "serial")
         self._held_by_ra.setdefault(serial, "issued")
-        if seen.record.chain in self._orders:
-            self._orders[seen.record.chain].serial = serial
+        if seen.record.stream in self._orders:
+            self._orders[seen.record.stream].serial = serial
 
     def _activated(self, seen: Seen, facts: Mapping[str, object]) -> None:
         serial = _word(facts, "serial")
         if self._held_by_ra.get(serial) == "issued":
             self._held_by_ra[serial] = "active"
         self._end(_word(facts, "old_serial"))
-        self._orders.pop(seen.record.chain, None)
+        self._orders.pop(seen.record.stream, None)
 
     def _over(self, seen: Seen, facts: Mapping[str, object]) -> None:
         self._ended(seen, facts)
-        order = self._orders.pop(seen.record.chain, None)
+        order = self._orders.pop(seen.record.stream, None)
         if order is not None and order.serial is not None:
             self._end(order.serial)
 
@@ -220,7 +220,7 @@ class StateCheck(Part):
     # failures and locks ---------------------------------------------------------------------------------------------
 
     def _count(self, seen: Seen, factor: str) -> tuple[_Count, FailureLimit, datetime] | None:
-        order, limit = self._orders.get(seen.record.chain), self._rules.limits.get(factor)
+        order, limit = self._orders.get(seen.record.stream), self._rules.limits.get(factor)
         if order is None or limit is None:
             return None
         at = parse_stamp(seen.record.at)
@@ -243,7 +243,7 @@ class StateCheck(Part):
         if (found := self._of_code(seen, facts)) is not None and not found[0].held:
             count = found[0]
             count.in_window, count.ever = max(0, count.in_window - 1), max(0, count.ever - 1)
-        order = self._orders.get(seen.record.chain)
+        order = self._orders.get(seen.record.stream)
         if order is not None and order.holds is not None:
             self._hold(order.holds)
 

@@ -112,10 +112,10 @@ async def examine(source: Source, parts: Sequence[Part], tables: Tables | None =
     # 3. The records without a place in the tree, the rows of the table of streams, the rows of the tables beside.
     async for record in source.unsequenced():
         reading.record(record)
-    async for tip in source.chains():
-        reading.chains += 1
+    async for tip in source.streams():
+        reading.streams += 1
         for part in parts:
-            reading.add(part.chain(tip))
+            reading.add(part.stream(tip))
     if tables is not None:
         reading.tables_checked = True
         async for row in tables.rows():
@@ -131,7 +131,7 @@ class _Reading:
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
-        self.records = self.sequenced = self.chains = self.heads = 0
+        self.records = self.sequenced = self.streams = self.heads = 0
         self.tables_checked = False
         self._findings: list[Finding] = []
         self._omitted = 0
@@ -180,7 +180,7 @@ class _Reading:
             omitted=self._omitted,
             records=self.records,
             size=self.sequenced,
-            chains=self.chains,
+            streams=self.streams,
             heads=self.heads,
             macs_checked=any(isinstance(part, MacCheck) for part in self.parts),
             file_checked=any(isinstance(part, FileCheck) for part in self.parts),

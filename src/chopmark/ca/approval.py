@@ -190,7 +190,7 @@ def _read(order: OrderId, records: Sequence[StoredRecord], keys: AuditKeys) -> l
             canonical = record.canonical()
         except ValueError:
             return Distrust.MALFORMED
-        if (record.chain, record.version, record.previous) != (order_stream(order), version, previous):
+        if (record.stream, record.version, record.previous) != (order_stream(order), version, previous):
             return Distrust.BROKEN_CHAIN
         key = keys.get(record.kid)
         if key is None or not hmac.compare_digest(key.mac(canonical), record.mac):

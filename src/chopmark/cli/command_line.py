@@ -18,6 +18,7 @@ from chopmark.cli.check import check_app
 from chopmark.cli.clients import clients_app
 from chopmark.cli.customers import customers_app
 from chopmark.cli.database import db_app
+from chopmark.cli.expiries import expiries_app
 from chopmark.cli.keys import keys_app
 from chopmark.cli.locks import hold_app
 from chopmark.cli.messages import messages_app
@@ -36,6 +37,7 @@ for topic in (
     hold_app,
     audit_app,
     certificates_app,
+    expiries_app,
     keys_app,
     messages_app,
 ):

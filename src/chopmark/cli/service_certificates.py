@@ -67,12 +67,12 @@ async def services_of(services: Services) -> list[Service]:
         certificate = await services.va.status.responder_certificate(issuer)
         if certificate is not None:
             certified = partial(renewal.certified, certificate)
-            found.append(Service(ServiceKind.RESPONDER, issuer, certificate, renewal.chain, certified))
+            found.append(Service(ServiceKind.RESPONDER, issuer, certificate, renewal.stream, certified))
     stamps = services.va.stamps
     certificate = None if stamps.authority is None else await stamps.authority.certificate()
     if certificate is not None and stamps.keys is not None:
         issuer, keys = services.ca.authority.view.id, stamps.keys
-        found.append(Service(ServiceKind.TIMESTAMP, issuer, certificate, keys.chain, keys.certified))
+        found.append(Service(ServiceKind.TIMESTAMP, issuer, certificate, keys.stream, keys.certified))
     return found
 
 

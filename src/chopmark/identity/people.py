@@ -14,7 +14,7 @@ from chopmark.identity.ports import AccountRow, Claim, ContactRow, CustomerRow, 
 from chopmark.identity.sealed import Sealer
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, mask_email
-from chopmark.tw.mobile import E164, mask_mobile
+from chopmark.tw.mobile import E164, calling_code, mask_mobile
 from chopmark.tw.person_id import mask_person_id, parse_person_id
 from chopmark.tw.text import capitals
 
@@ -103,6 +103,10 @@ class People:
             row.cool_until,
             row.disputed_at is not None,
         )
+
+    def country(self, row: ContactRow) -> str:
+        """Return the calling code of a mobile number; empty for e-mail."""
+        return calling_code(self.opened(row).reveal()) if row.channel is Channel.MOBILE else ""
 
     def opened(self, row: ContactRow) -> Secret:
         """Return the address or number that messages are sent to; for `jobs.deliver` only."""

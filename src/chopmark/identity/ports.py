@@ -219,8 +219,13 @@ class Sessions(Protocol):
         """Return whose session it is, also when it is too old; None when it was ended."""
         ...
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
-        """Give a session a new id; the old one is invalid on all nodes at once, except for the request `lost`."""
+    async def rotate(
+        self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord
+    ) -> Binding | None:
+        """Give a session a new id; the old one is invalid on all nodes at once, except for the request `lost`.
+
+        Return the customer's binding, or None when there is no such session.
+        """
         ...
 
     async def before(self, old_hash: bytes, repeat: bytes, now: datetime) -> Session | None:

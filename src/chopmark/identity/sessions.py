@@ -22,7 +22,7 @@ from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_lim
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.password import PasswordGate
 from chopmark.identity.people import People
-from chopmark.identity.ports import Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
+from chopmark.identity.ports import Binding, Claim, Claimant, LostAnswer, PasswordRow, Records, Session, Sessions
 from chopmark.limits.rate_limits import RateLimit, Spent
 from chopmark.messaging.ports import OutboxJob
 
@@ -63,6 +63,14 @@ class Opened:
 
     token: Secret
     session: Session
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedUp:
+    """A session after a right code: its new token, and the cookie's value that makes its browser a known one."""
+
+    token: Secret
+    known: Secret
 
 
 REFUSALS = RateLimit("record:sign-in", 600, timedelta(minutes=10))
@@ -171,16 +179,16 @@ class SessionService:
         customer, now = None if found is None else found.customer, self._clock.now()
         named = {"customer": customer, "claim": claim.hashed if customer is None else None, "entry": way.entry}
         facts: dict[str, Fact] = {"network": network, "door": "portal", **named}
-        chain = stranger_stream(f"sign-in-{claim.hashed[0]}")
+        stream = stranger_stream(f"sign-in-{claim.hashed[0]}")
         await self._audit_log.write(
-            chain,
+            stream,
             lambda builder: self._records.note_within(
                 builder.record(Event.PORTAL_SIGNIN_REFUSED, **facts), (REFUSALS,), now
             ),
         )
         if in_a_row >= CLOSES_AT:
             await self._audit_log.write(
-                chain if customer is None else customer_stream(customer),
+                stream if customer is None else customer_stream(customer),
                 lambda builder: self._entries.close(way, now, builder.record(Event.PORTAL_ENTRY_CLOSED, **named)),
             )
 
@@ -197,7 +205,9 @@ class SessionService:
         and a right code (`coded`) in one session. A right code in a session that a launch has opened also opens closed
         ways to sign in again.
         """
-        binding = await self._records.binding(session.customer)
+        return await self._recognised(session, await self._records.binding(session.customer), coded=coded)
+
+    async def _recognised(self, session: Session, binding: Binding, *, coded: bool) -> Secret:
         if coded and binding.closed and session.interface == "launch":
             await self._audit_log.write(
                 customer_stream(session.customer),
@@ -235,8 +245,8 @@ class SessionService:
         now = self._clock.now()
         return await self._sessions.seen(digest(token), now, now - IDLE)
 
-    async def step_up(self, session: Session, repeat: bytes | None = None) -> Secret:
-        """Return the new token of a session after a step-up; the old one is invalid on all nodes (I21).
+    async def step_up(self, session: Session, repeat: bytes | None = None) -> SteppedUp:
+        """Return the new token of a session after a right code; the old one is invalid on all nodes (I21).
 
         `repeat` names the request that is being answered. In case the answer is lost, this request may be repeated once
         with the old token within a minute.
@@ -244,13 +254,14 @@ class SessionService:
         fresh = bearer(self._entropy)
         lost = None if repeat is None else LostAnswer(repeat, self._clock.now() + REPEATABLE)
 
-        async def attempt(builder: RecordBuilder) -> bool:
+        async def attempt(builder: RecordBuilder) -> Binding | bool:
             record = builder.record(Event.PORTAL_SESSION_RENEWED, login=session.login)
-            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, record)
+            return await self._sessions.rotate(session.id_hash, digest(fresh), lost, record) or False
 
-        if not await self._audit_log.write(customer_stream(session.customer), attempt):
+        binding = await self._audit_log.write(customer_stream(session.customer), attempt)
+        if isinstance(binding, bool):
             raise Refused(SIGN_IN_AGAIN)
-        return Secret(fresh)
+        return SteppedUp(Secret(fresh), await self._recognised(session, binding, coded=True))
 
     async def before(self, token: str, repeat: bytes) -> Session | None:
         """Return the session that had this token until the request `repeat` was answered, at most a minute ago."""

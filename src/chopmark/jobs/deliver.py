@@ -32,7 +32,7 @@ from chopmark.messaging.ports import (
 )
 from chopmark.messaging.templates import CodeParts, Language, Sender, Written, write_code, write_notice
 from chopmark.pki.key_words import key_name
-from chopmark.ra.dispatch import Dispatches, Papers, chain_of
+from chopmark.ra.dispatch import Dispatches, Papers, stream_of
 from chopmark.ra.stop_codes import stop_code
 from chopmark.stepup.challenge import ChallengeState
 from chopmark.stepup.verifier import Verifier
@@ -191,8 +191,8 @@ class Delivery:
         self, work: OutboxJob, outcome: str, receipt: Receipt | None, instead: tuple[OutboxJob, ...] = ()
     ) -> None:
         now = self._clock.now()
-        chain = chain_of(work)
-        if chain is None:
+        stream = stream_of(work)
+        if stream is None:
             await self._works.done(work, self._holder, now, outcome, None, instead)
             return
 
@@ -208,7 +208,7 @@ class Delivery:
             )
             return await self._works.done(work, self._holder, now, outcome, record, instead)
 
-        await self._audit_log.write(chain, attempt)
+        await self._audit_log.write(stream, attempt)
 
 
 def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from chopmark.core.clock import Clock
-from chopmark.core.types import Channel, CustomerId
-from chopmark.identity.people import People
+from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.attempts import Fate
 from chopmark.messaging.failover import Router
@@ -21,7 +20,7 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Purpose
 from chopmark.messaging.reminders import Ends, calendar_entry, write_reminder
 from chopmark.messaging.templates import Language, Sender
 from chopmark.ra.reminders.plan import may_send_at
-from chopmark.ra.reminders.policy import Step
+from chopmark.ra.reminders.policy import DEAD_FOR, Step
 from chopmark.ra.reminders.ports import (
     NO_WISHES,
     LivingCertificate,
@@ -45,9 +44,15 @@ PATIENCE: Final = 3
 """After so many attempts at one channel the other one is tried as well."""
 LONGEST_WAIT: Final = timedelta(minutes=30)
 LIFE: Final = timedelta(days=1)
-DEAD_FOR: Final = timedelta(days=60)
-"""A contact that a gateway called dead is tried again after so long, or when it is changed."""
 _DEAD = frozenset({FaultReason.DESTINATION, FaultReason.BARRED})
+
+
+class Opener(Protocol):
+    """Opens sealed contacts: `identity.people.People`."""
+
+    def opened(self, row: ContactRow) -> Secret:
+        """Return the address or number that messages are sent to."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Reminding:
         self,
         queue: ReminderQueue,
         rules: ReminderRules,
-        people: People,
+        people: Opener,
         router: Router,
         sender: Sender,
         clock: Clock,

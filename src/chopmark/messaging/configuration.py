@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -28,6 +29,22 @@ class SendLimits:
     per_day: int | None = None
     spend_per_day: int | None = None
     price: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pumping:
+    """When codes by SMS are asked for by somebody who earns by each of them, and not by customers.
+
+    Of more than `codes` codes within `watched` less than `answered_percent` per cent are answered.
+    """
+
+    codes: int = 200
+    answered_percent: int = 20
+    watched: timedelta = timedelta(hours=1)
+
+    def seen(self, asked: int, answered: int) -> bool:
+        """Tell whether these numbers are those of pumping."""
+        return asked > self.codes and answered * 100 < asked * self.answered_percent
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from chopmark.messaging.probes import Reached, plain_number
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import segments
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
-from chopmark.tw.mobile import E164, local_form
+from chopmark.tw.mobile import E164, is_local, local_form
 from chopmark.tw.zone import TAIPEI
 
 LINE_BREAK: Final = "\x06"
@@ -91,14 +91,16 @@ class Mitake:
 
     async def send(self, message: Message) -> Receipt:
         """As `Gateway.send`."""
-        text = message.text.reveal()
+        text, number = message.text.reveal(), E164(message.destination.reveal())
+        if not is_local(number):
+            raise GatewayFault(FaultReason.DESTINATION, Verdict.OTHER, detail="abroad")
         if segments(text) > self._most_segments:
             raise GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail="long")
         ends = (message.at + timedelta(seconds=message.ttl_s)).astimezone(TAIPEI)
         form = {
             "username": self._user,
             "password": self._password.reveal(),
-            "dstaddr": local_form(E164(message.destination.reveal())),
+            "dstaddr": local_form(number),
             "smbody": text.replace("\r\n", "\n").replace("\n", LINE_BREAK),
             "vldtime": ends.strftime("%Y%m%d%H%M%S"),
             "clientid": client_id(message.message_id),
@@ -146,8 +148,8 @@ class Mitake:
                     found.append(Report(number, STATES[code], code))
         return found
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: a question about no message is answered with the points that are left."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: a question about no message is answered with the points that are left."""
         form = {"username": self._user, "password": self._password.reveal()}
         said = await self.wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
         if isinstance(said, GatewayFault):

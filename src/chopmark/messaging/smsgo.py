@@ -18,7 +18,7 @@ from chopmark.messaging.probes import Reached, plain_number
 from chopmark.messaging.reports import Report, ReportState
 from chopmark.messaging.sms import is_gsm7
 from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
-from chopmark.tw.mobile import E164, local_form
+from chopmark.tw.mobile import E164, is_local, local_form
 
 LONGEST: Final = 335
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
@@ -60,13 +60,15 @@ class Smsgo:
 
     async def send(self, message: Message) -> Receipt:
         """As `Gateway.send`."""
-        text = message.text.reveal()
+        text, number = message.text.reveal(), E164(message.destination.reveal())
+        if not is_local(number):
+            raise GatewayFault(FaultReason.DESTINATION, Verdict.OTHER, detail="abroad")
         if len(text) > LONGEST:
             raise GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail="long")
         form = {
             "username": self._user,
             "password": self._key.reveal(),
-            "dstaddr": local_form(E164(message.destination.reveal())),
+            "dstaddr": local_form(number),
             "encoding": "LASCII" if is_gsm7(text) and text.isascii() else "LUCS2",
             "smbody": text,
         }
@@ -110,8 +112,8 @@ class Smsgo:
                 found.append(report)
         return found
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: ask for the points that are left."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: ask for the points that are left."""
         form = {"username": self._user, "password": self._key.reveal()}
         said = await self._wire.post("/sms_gw/query_point.aspx", form=form)
         if isinstance(said, GatewayFault):

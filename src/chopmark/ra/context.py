@@ -102,6 +102,20 @@ class RaContext:
         known = order.login_factors
         return ActingLogin(caller.login, known, known | caller.factors if known else known)
 
+    def contact_facts(self, contacts: Iterable[ContactRow]) -> dict[Channel, ContactFacts]:
+        """Return what policy needs to know of a customer's contacts."""
+        return {
+            row.channel: ContactFacts(
+                row.channel,
+                row.version,
+                row.verified_at,
+                row.cool_until,
+                row.disputed_at is not None,
+                self.people.country(row) not in {"", *self.policy.countries},
+            )
+            for row in contacts
+        }
+
     def require_password(self, caller: Caller) -> None:
         """Raise Refused (FORBIDDEN) when the login does not contain the trading password (TW-01)."""
         if FactorClass.PASSWORD not in caller.factors:
@@ -258,16 +272,6 @@ def facts_of(certificate: SubscriberCertificate | None) -> CertificateFacts | No
     usable = certificate.state in {CertificateState.ACTIVE, CertificateState.EXPIRED}
     held = certificate.state is CertificateState.HELD
     return CertificateFacts(certificate.serial, certificate.not_before, certificate.not_after, usable, held)
-
-
-def contact_facts(contacts: Iterable[ContactRow]) -> dict[Channel, ContactFacts]:
-    """Return what policy needs to know of a customer's contacts."""
-    return {
-        row.channel: ContactFacts(
-            row.channel, row.version, row.verified_at, row.cool_until, row.disputed_at is not None
-        )
-        for row in contacts
-    }
 
 
 def assert_staff(name: str, field: str) -> None:

@@ -46,7 +46,7 @@ class Dispatches(Protocol):
         ...
 
 
-def chain_of(work: OutboxJob) -> StreamId | None:
+def stream_of(work: OutboxJob) -> StreamId | None:
     """Return the audit stream that records what became of a row: its order's, else its customer's.
 
     Return None for a row without a customer.

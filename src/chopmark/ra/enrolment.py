@@ -22,7 +22,7 @@ from chopmark.core.types import (
 )
 from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
-from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext, facts_of
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
 from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import SubscriberCertificate
@@ -86,7 +86,7 @@ class Enrolment:
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
         # 3. The policy allows the operation now.
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, now)
         advice = advise(context.policy, facts_of(present), now)
         refused = may_start(operation, reason, advice)
         if refused is not None:
@@ -137,7 +137,7 @@ class Enrolment:
         context = self._context
         if operation is Operation.REVOKE:
             return Way.ONE_CODE
-        facts = contact_facts(snapshot.contacts)
+        facts = context.contact_facts(snapshot.contacts)
         asked = demand(context.policy, facts, caller.factors, None, context.now())
         if asked.way is Way.SLIP:
             return Way.SLIP
@@ -163,7 +163,11 @@ class Enrolment:
             None,
             account_last3=last3(order.account),
         )
-        why = why_none_carries(context.policy, contact_facts(contacts), order.created_at) if order.wants_slip else None
+        why = (
+            why_none_carries(context.policy, context.contact_facts(snapshot.contacts), order.created_at)
+            if order.wants_slip
+            else None
+        )
 
         async def attempt(builder: RecordBuilder) -> Order:
             record = builder.record(

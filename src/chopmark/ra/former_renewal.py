@@ -14,7 +14,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
-from chopmark.core.types import text
+from chopmark.core.types import OrderState, text
 from chopmark.pki import key_checks
 from chopmark.pki.path import issued_by_any
 from chopmark.pki.x509 import spki_der
@@ -28,7 +28,7 @@ from chopmark.ra.ports import SubscriberCertificate
 async def require_good_there(context: RaContext, order: Order, old: SubscriberCertificate | None) -> None:
     """Raise Refused (FORBIDDEN) if `old` is an imported certificate that may not renew; for others return at once.
 
-    One that its CA has revoked is revoked here, too, so that the customer is told to apply from now on.
+    One that its CA has revoked is revoked here, too, and the renewal ends: the customer is told to apply from now on.
     """
     if old is None or old.former is None:
         return
@@ -58,7 +58,13 @@ async def _revoke(context: RaContext, order: Order, old: SubscriberCertificate, 
         found = Fingerprint(old.serial)
         return imported is not None and await imported.revoked_there(found, status.reason, context.now(), record)
 
+    async def end(builder: RecordBuilder) -> bool:
+        record = builder.record(Event.RA_ORDER_CANCELLED, code="old_revoked")
+        return await context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", (), record)
+
+    # 1. [tx] It is revoked here. 2. [tx] The renewal ends, so that the overview recommends to apply.
     await context.audit_log.write(order_stream(order.id), attempt)
+    await context.audit_log.write(order_stream(order.id), end)
 
 
 _NOT_THEIRS = Refusal(

@@ -32,10 +32,12 @@ class Issuing:
         self._context = context
         self._issuer = issuer
 
-    async def submit(self, snapshot: OrderSnapshot, consent: str, acting: ActingLogin) -> OrderSnapshot | None:
-        """Submit the order and return its snapshot; None, with nothing submitted, when the order changed meanwhile.
+    async def submit(
+        self, snapshot: OrderSnapshot, consent: str, acting: ActingLogin
+    ) -> tuple[OrderSnapshot, tuple[StoredRecord, ...]] | None:
+        """Submit the order; return its snapshot and records, or None, with nothing submitted, if it changed meanwhile.
 
-        The record has everything that the CA decides by: customer, account, key, code or slip, and login. Raises
+        The new record has everything that the CA decides by: customer, account, key, code or slip, and login. Raises
         Refused (STEP_REQUIRED) if the approval by code or slip is not there any more.
         """
         context, order, sent, now = self._context, snapshot.order, snapshot.sent, self._context.now()
@@ -44,7 +46,7 @@ class Issuing:
         if not coded and (not order.wants_slip or order.slip_id is None):
             raise Refused(_ANOTHER_CODE)
 
-        async def attempt(builder: RecordBuilder) -> bool:
+        async def attempt(builder: RecordBuilder) -> tuple[StoredRecord, ...] | bool:
             record = builder.record(
                 Event.RA_ORDER_SUBMITTED,
                 customer=order.customer,
@@ -62,22 +64,17 @@ class Issuing:
                 policy=context.policy.id,
                 home=order.key_home,
             )
-            return await context.orders.submit(order, consent, acting, since, now, record)
+            return await context.orders.submit(order, consent, acting, since, now, record) or False
 
-        if not await context.audit_log.write(order_stream(order.id), attempt):
-            return None
-        return snapshot.now_as(order.submitted(consent, now))
+        records = await context.audit_log.write(order_stream(order.id), attempt)
+        return None if isinstance(records, bool) else (snapshot.now_as(order.submitted(consent, now)), records)
 
-    async def certify(self, snapshot: OrderSnapshot) -> SubscriberCertificate | None:
+    async def certify(self, snapshot: OrderSnapshot, records: tuple[StoredRecord, ...]) -> SubscriberCertificate | None:
         """Ask the CA for a submitted order's certificate; return it only if nothing else on record has changed.
 
         With None the caller reads the snapshot again. Raises Refused when the CA refuses.
         """
-        order = snapshot.order
-        found = await self._context.submissions.submitted(order.id)
-        if found is None:
-            return None  # a worker has finished it meanwhile
-        return await self._answered(order, await self._issuer.issue(self.issuance(snapshot, found.records)))
+        return await self._answered(snapshot.order, await self._issuer.issue(self.issuance(snapshot, records)))
 
     async def resume(self, order_id: OrderId) -> bool:
         """Ask the CA again for an order, after a crash or while it is pending; return False if it is still pending.
@@ -159,7 +156,8 @@ class Issuing:
         """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""
         if self._issuer.allows_overlap:
             return ()
-        old = present_of(tuple(await self._context.certificates.all(order.customer)), self._context.policy.profile)
+        context = self._context
+        old = present_of(tuple(await context.certificates.all(order.customer)), context.policy.profile, context.now())
         if old is None or old.state not in {CertificateState.ACTIVE, CertificateState.HELD}:
             return ()
         return self._context.revoke_old(old, "superseded", order.customer, order.id)

@@ -1,7 +1,7 @@
 """What customers see of their own: accounts, certificates, the recommended action, and the state of an order."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -16,14 +16,23 @@ from chopmark.core.types import (
     text,
 )
 from chopmark.identity.ports import AccountRow
-from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, facts_of
 from chopmark.ra.model import Order
 from chopmark.ra.policy import Advice, advise, may_use_channel
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
 from chopmark.stepup.challenge import Challenge
+from chopmark.tw.trading_days import Standing, TradingCalendar
 from chopmark.tw.zone import local_date
+
+
+@dataclass(frozen=True, slots=True)
+class Countdown:
+    """On how many trading days a certificate is still good, and the last of them."""
+
+    trading_days: int
+    last: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,8 @@ class Overview:
     advice: Advice
     live: list[Order]
     now: datetime
+    countdown: Countdown | None = None
+    """The trading days that the present certificate has left; None where it is over, or the calendar does not reach."""
     swap: Text | None = None
     """A warning for the customer if the CA ends the old certificate when it issues the new one; otherwise None."""
 
@@ -68,15 +79,16 @@ class Sent:
 class CustomerQueries:
     """The reads of the portal; they change nothing."""
 
-    def __init__(self, context: RaContext, *, overlap: bool = True) -> None:
+    def __init__(self, context: RaContext, calendar: TradingCalendar, *, overlap: bool = True) -> None:
         self._context = context
+        self._calendar = calendar
         self._overlap = overlap
 
     async def overview(self, caller: Caller) -> Overview:
         """Return the caller's accounts, present certificate, recommended action and live orders."""
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, now)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
@@ -84,6 +96,7 @@ class CustomerQueries:
             advise(context.policy, facts_of(present), now),
             [order for order in live if order.live],
             now,
+            None if present is None else countdown(self._calendar, present, now),
             None if self._overlap or not _ends_at_issue(present) else ENDS_AT_ISSUE,
         )
 
@@ -122,7 +135,7 @@ class CustomerQueries:
         """Return the policy's channels with masked contact, the day it was verified, and why one cannot be chosen."""
         context, now = self._context, self._context.now()
         contacts = context.people.masked(snapshot.contacts)
-        facts = contact_facts(snapshot.contacts)
+        facts = context.contact_facts(snapshot.contacts)
         return [
             ChannelChoice(
                 channel,
@@ -142,7 +155,7 @@ class CustomerQueries:
         if any(choice.why_not is None for choice in self.channels(snapshot)) or (until and self._context.now() < until):
             return False
         context, now, alone = self._context, self._context.now(), frozenset({FactorClass.PASSWORD})
-        facts = contact_facts(snapshot.contacts)
+        facts = context.contact_facts(snapshot.contacts)
         policy = context.policy
         return any(may_use_channel(policy, facts.get(one), one, alone, now) is None for one in policy.channels)
 
@@ -164,6 +177,15 @@ class CustomerQueries:
         if not numbers:
             raise Refused(NO_ACCOUNT)
         return AccountNumber(wanted) if wanted in numbers else numbers[0]
+
+
+def countdown(calendar: TradingCalendar, certificate: SubscriberCertificate, now: datetime) -> Countdown | None:
+    """Return what is left of a certificate that is in use, in trading days."""
+    last = calendar.last_trading_day_within(certificate.not_after)
+    known = calendar.standing(local_date(certificate.not_after)) is not Standing.UNKNOWN
+    if certificate.state is not CertificateState.ACTIVE or now > certificate.not_after or not known:
+        return None
+    return Countdown(calendar.trading_days_left(certificate.not_after, now), last)
 
 
 def _ends_at_issue(present: SubscriberCertificate | None) -> bool:

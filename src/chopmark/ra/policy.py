@@ -42,6 +42,12 @@ class Policy:
     revocations_per_day: int = 5
     revocations_per_year: int = 20
     channels: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
+    countries: tuple[str, ...] = ("886",)
+    """Calling codes of the countries to whose mobile numbers codes are sent."""
+    codes_per_block: int = 300
+    """Codes by SMS an hour that the addresses of one block (/24, /48) may ask for; 0: no limit."""
+    codes_abroad: int = 200
+    """Codes by SMS a day to each country other than Taiwan."""
     email_alone: bool = True
     replace_by_both: bool = False
     replace_delay: timedelta = timedelta(hours=24)
@@ -80,6 +86,8 @@ class ContactFacts:
     verified_at: datetime
     cool_until: datetime
     disputed: bool
+    barred: bool = False
+    """Whether it is a number of a country to which no codes are sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,8 @@ def may_use_channel(
         return text("You signed in with this already; the code has to come another way.")
     if contact.disputed:
         return text("You told us that this is not yours. Please call us to have it corrected.")
+    if contact.barred:
+        return text("No codes are sent to mobile numbers of this country. Please use your e-mail, or call us.")
     if now < contact.cool_until:
         until = local_date(contact.cool_until)
         return text(

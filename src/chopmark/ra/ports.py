@@ -156,10 +156,11 @@ class Orders(Protocol):
 
     async def submit(
         self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
-    ) -> bool:
+    ) -> tuple[StoredRecord, ...]:
         """Submit an order that is still as it was read and that this login has approved since `fresh_since`.
 
-        Return False otherwise, and for an order that is submitted already.
+        Return the order's records, this one included: what the CA decides by. Return none, with nothing submitted,
+        otherwise and for an order that is submitted already.
         """
         ...
 

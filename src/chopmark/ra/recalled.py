@@ -61,7 +61,7 @@ def recalled(records: Sequence[StoredRecord], csr: bytes) -> Order:
         opened, bound, submitted = (
             last[event] for event in (Event.RA_ORDER_OPENED, Event.RA_KEY_BOUND, Event.RA_ORDER_SUBMITTED)
         )
-        return _order(last, opened, bound, submitted, OrderId(records[0].chain), csr)
+        return _order(last, opened, bound, submitted, OrderId(records[0].stream), csr)
     except (KeyError, ValueError) as error:
         raise Unreadable(str(error)) from error
 

@@ -73,7 +73,7 @@ async def two_people(context: RaContext, by: str, approved_by: str, act: str) ->
 
 
 async def _record(
-    context: RaContext, chain: StreamId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
+    context: RaContext, stream: StreamId, limit: RateLimit, event: Event, refused: Refused, **facts: str | None
 ) -> None:
     if await context.rate_limits.take((limit,), context.now()) is not None:
         return
@@ -83,4 +83,4 @@ async def _record(
         record = builder.record(event, kind=refusal.kind, code=refusal.code, field=refusal.field, **facts)
         await context.orders.note(record)
 
-    await context.audit_log.write(chain, attempt)
+    await context.audit_log.write(stream, attempt)

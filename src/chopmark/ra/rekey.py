@@ -24,10 +24,11 @@ from chopmark.core.types import (
     OrderState,
     text,
 )
+from chopmark.limits.blocks import block_of
 from chopmark.pki import csr
 from chopmark.ra.arrival import arrived
 from chopmark.ra.consent import Consent, consent_for
-from chopmark.ra.context import NOT_YOURS, Caller, RaContext, contact_facts, facts_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext, facts_of
 from chopmark.ra.former_renewal import require_good_there
 from chopmark.ra.issuing import Issuing
 from chopmark.ra.key_proof import (
@@ -49,6 +50,7 @@ from chopmark.ra.stopping import announced
 from chopmark.stepup.ports import FailureLimits, Failures, Sequel
 from chopmark.stepup.verifier import HELD, CodeFor, CodeRules, Verifier
 from chopmark.tw.account import last3
+from chopmark.tw.mobile import TAIWAN
 
 FOREVER = timedelta(days=36500)
 
@@ -78,6 +80,8 @@ class Rekey:
             p.sends_per_day,
             p.order_life,
             failures,
+            p.codes_per_block,
+            p.codes_abroad,
         )
 
     @refused_as(Event.RA_KEY_REFUSED)
@@ -107,7 +111,7 @@ class Rekey:
         old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
         await require_good_there(context, order, old)
         # 3. The policy still allows the operation: a day may have passed since the order was opened.
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, context.now())
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
         if refused is not None:
             raise Refused(refused)
@@ -147,12 +151,15 @@ class Rekey:
         changed = order.bound(request.spki_sha256, csr_der, now, acting.id, kind, used_nonce=nonce is not None)
         return snapshot.bound(changed.touched(acting).within(acting.id))
 
-    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel) -> OrderSnapshot:
-        """Have a code sent over a channel the login did not use; an earlier code of the order is dead."""
+    async def challenge(self, caller: Caller, order_id: OrderId, channel: Channel, address: str = "") -> OrderSnapshot:
+        """Have a code sent over a channel the login did not use; an earlier code of the order is dead.
+
+        `address` is where the request comes from; without one no block of addresses is charged.
+        """
         context = self._context
         snapshot = await context.at_step(caller, order_id, Step.CHANNEL)
         order, contacts = snapshot.order, context.people.masked(snapshot.contacts)
-        facts, acting = contact_facts(snapshot.contacts), context.acting(caller, order)
+        facts, acting = context.contact_facts(snapshot.contacts), context.acting(caller, order)
         why_not = may_carry(context.policy, order.touched(acting), facts.get(channel), channel, context.now())
         if why_not is not None:
             raise Refused(Refusal(Kind.FORBIDDEN, why_not, field="channel", code="channel"))
@@ -160,6 +167,7 @@ class Rekey:
         if order.operation is Operation.REVOKE and order.old_serial is not None:
             target = snapshot.certificate(order.old_serial)
             spki = None if target is None else target.spki_sha256
+        country = next(context.people.country(row) for row in snapshot.contacts if row.channel is channel)
         what = CodeFor(
             order=order.id,
             customer=order.customer,
@@ -171,6 +179,8 @@ class Rekey:
             account_last3=last3(order.account),
             language=caller.language,
             acting=acting,
+            block=block_of(address),
+            country="" if country == TAIWAN else country,
         )
         return snapshot.now_as(order.touched(acting)).with_code(await self._verifier.open(what, self.rules))
 
@@ -267,7 +277,7 @@ class Rekey:
         # 2. The policy again: account, certificate and login factors may have changed since the order was opened.
         if all(row.number != order.account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        present = present_of(snapshot.certificates, context.policy.profile)
+        present = present_of(snapshot.certificates, context.policy.profile, context.now())
         advice = advise(context.policy, facts_of(present), context.now())
         refused = may_start(order.operation, order.reason, advice)
         if refused is not None:
@@ -282,9 +292,10 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         # 3. [tx] submitted · the CA reads the order's records and issues · [tx] fulfilled (`ra.issuing`).
-        submitted = await self.issuing.submit(snapshot, consent, acting)
-        if submitted is not None:
-            issued = await self.issuing.certify(submitted)
+        sent = await self.issuing.submit(snapshot, consent, acting)
+        if sent is not None:
+            submitted, records = sent
+            issued = await self.issuing.certify(submitted, records)
             if issued is not None:
                 return submitted.issued(submitted.order.issued(issued.serial, issued.issued_at), issued)
         return unless_void(await context.reread(caller, order_id))
@@ -371,7 +382,7 @@ class Rekey:
             operation=order.operation,
             account_last3=last3(order.account),
         )
-        old = present_of(snapshot.certificates, context.policy.profile)
+        old = present_of(snapshot.certificates, context.policy.profile, now)
         kept = context.policy.kept_when_said if installed is Installed.SAID else timedelta(0)
         if old is not None and old.state in {CertificateState.ACTIVE, CertificateState.HELD}:
             works += context.revoke_old(old, "superseded", order.customer, order.id, kept)

@@ -106,7 +106,10 @@ def can_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: dat
 
 def will_carry(policy: Policy, contacts: Mapping[Channel, ContactFacts]) -> bool:
     """Tell whether some contact on record can carry a code now or after its cool-down; then no slip is used."""
-    return any(channel in contacts and not contacts[channel].disputed for channel in carriers(policy))
+    return any(
+        channel in contacts and not (contacts[channel].disputed or contacts[channel].barred)
+        for channel in carriers(policy)
+    )
 
 
 def why_none_carries(policy: Policy, contacts: Mapping[Channel, ContactFacts], now: datetime) -> str:
@@ -122,6 +125,8 @@ def _why_not(policy: Policy, contact: ContactFacts | None, channel: Channel, now
         return "none"
     if contact.disputed:
         return "stopped"
+    if contact.barred:
+        return "abroad"
     if channel not in policy.channels:
         return "not_sent"
     if channel not in carriers(policy):
@@ -191,7 +196,7 @@ def _fit(contact: ContactFacts | None, login: Collection[FactorClass], now: date
 
 def _usable(contact: ContactFacts | None, now: datetime) -> bool:
     """Whether a contact is on record, not stopped and not changed lately."""
-    return contact is not None and not contact.disputed and now >= contact.cool_until
+    return contact is not None and not contact.disputed and not contact.barred and now >= contact.cool_until
 
 
 def _alone(policy: Policy, channels: Collection[Channel]) -> bool:

@@ -15,7 +15,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head
 from chopmark.audit.log import ATTEMPTS, AuditLog, RecordBuilder
-from chopmark.audit.losscheck import RESTORED_CHAIN
+from chopmark.audit.losscheck import RESTORED_STREAM
 from chopmark.audit.record import AuditRecord
 from chopmark.audit.standing import Behind
 from chopmark.audit.succession import EVERYTHING, Files, Overtaken, RestoredTreeRepository, stand, succeed
@@ -188,12 +188,12 @@ class Restoring:
             record = builder.record(Event.AUDIT_SECRETS_VOIDED, by=by, purpose=kind.value, count=count)
             return await self.voids.void(kind, count, record)
 
-        return await self._audit_log.write(RESTORED_CHAIN, attempt)
+        return await self._audit_log.write(RESTORED_STREAM, attempt)
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether an earlier run has written the record of this restore; it has no place in the tree yet."""
         for record in await self.repository.unsequenced(EVERYTHING):
-            if record.chain == RESTORED_CHAIN and record.event == Event.AUDIT_LEDGER_RESTORED:
+            if record.stream == RESTORED_STREAM and record.event == Event.AUDIT_LEDGER_RESTORED:
                 facts = json.loads(record.facts)
                 if (facts.get("kept"), facts.get("lost")) == (loss.kept, loss.lost):
                     return True
@@ -204,7 +204,7 @@ class Restoring:
             told = {"kept": loss.kept, "lost": loss.lost, "count": len(loss.reentered)}
             return await self.voids.tell(builder.record(Event.AUDIT_LEDGER_RESTORED, by=by, reason=reason, **told))
 
-        await self._audit_log.write(RESTORED_CHAIN, attempt)
+        await self._audit_log.write(RESTORED_STREAM, attempt)
 
     async def _succeed(self) -> Head | None:
         try:

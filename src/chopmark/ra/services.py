@@ -8,6 +8,7 @@ from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.context import RaContext
 from chopmark.ra.customer_import.run import CustomerImport
 from chopmark.ra.enrolment import Enrolment
+from chopmark.ra.expiries import Expiries
 from chopmark.ra.feed import Feed
 from chopmark.ra.locks import CustomerLocks
 from chopmark.ra.overview import CustomerQueries
@@ -15,6 +16,7 @@ from chopmark.ra.ports import Idempotency
 from chopmark.ra.possession import Possession
 from chopmark.ra.program import ProgramEnrolment
 from chopmark.ra.rekey import Rekey
+from chopmark.ra.reminders.own import CustomerReminders
 from chopmark.ra.revocation import Revocation
 from chopmark.ra.slips import SlipDesk
 from chopmark.ra.stopping import StopDesk
@@ -46,3 +48,5 @@ class RaServices:
     certificate_import: CertificateImport
     idempotency: Idempotency
     feed: Feed
+    expiries: Expiries
+    own_reminders: CustomerReminders

@@ -28,7 +28,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, CustomerId, FactorClass, OrderId, OrderState, Secret, text
 from chopmark.messaging.ports import OutboxJob, OutboxJobKind, Purpose
 from chopmark.pki.key_words import LETTERS, WORD_LETTERS, key_words
-from chopmark.ra.context import Caller, RaContext, contact_facts
+from chopmark.ra.context import Caller, RaContext
 from chopmark.ra.model import Order, Step
 from chopmark.ra.refusals import two_people
 from chopmark.ra.replace import can_carry, why_none_carries
@@ -155,7 +155,7 @@ class SlipDesk:
         snapshot = await context.snapshots.customer(customer)
         if snapshot.customer is None:
             raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such customer."), field="customer"))
-        contacts = contact_facts(snapshot.contacts)
+        contacts = context.contact_facts(snapshot.contacts)
         if can_carry(context.policy, contacts, now):
             raise Refused(_NOT_NEEDED)
         letters = context.entropy.token(SLIP_LETTERS // 2).hex().translate(_TO_LETTERS)
@@ -236,7 +236,7 @@ class SlipDesk:
         facts: dict[str, Fact] = {"slip": slip.id, "login": acting.id}
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
-            contacts = contact_facts(snapshot.contacts)
+            contacts = context.contact_facts(snapshot.contacts)
             record = builder.record(
                 Event.RA_SLIP_RIGHT,
                 **facts,
@@ -276,7 +276,7 @@ def slip_refused(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogi
     """
     if FactorClass.BRANCH in acting.union:
         return _SAME_FACTOR
-    if can_carry(context.policy, contact_facts(snapshot.contacts), context.now()):
+    if can_carry(context.policy, context.contact_facts(snapshot.contacts), context.now()):
         return _CODE_INSTEAD
     return None
 

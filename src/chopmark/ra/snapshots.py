@@ -144,13 +144,15 @@ class Snapshots(Protocol):
         ...
 
 
-def present_of(certificates: tuple[SubscriberCertificate, ...], profile: str) -> SubscriberCertificate | None:
+def present_of(
+    certificates: tuple[SubscriberCertificate, ...], profile: str, now: datetime
+) -> SubscriberCertificate | None:
     """Return the certificate that decides what the customer may do: the active or held one, else the newest proved.
 
-    One that was imported counts only as long as no certificate of ours is active or on hold; of several imported ones
-    the one that ends last.
+    One that was imported counts only as long as no certificate of ours is active or on hold and has not ended by now;
+    of several imported ones the one that ends last.
     """
     held = [h for h in certificates if h.profile == profile and h.activated_at]
     active = [h for h in held if h.state in {CertificateState.ACTIVE, CertificateState.HELD}]
-    ours = [h for h in active if h.former is None]
+    ours = [h for h in active if h.former is None and now <= h.not_after]
     return next(iter(ours or sorted(active, key=lambda h: h.not_after, reverse=True) or held), None)

@@ -19,7 +19,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import ActingLogin, Channel, text
 from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OTHER_VERSION, OutboxJob, OutboxJobKind, Purpose
-from chopmark.ra.context import RaContext, contact_facts
+from chopmark.ra.context import RaContext
 from chopmark.ra.model import Order
 from chopmark.ra.replace import Cancelling, cancelling, demand, without_old_key
 from chopmark.ra.snapshots import OrderSnapshot, present_of
@@ -70,12 +70,12 @@ def announced(context: RaContext, snapshot: OrderSnapshot, acting: ActingLogin, 
     the first of them only. `coded_by` is the channel of the right code, or None for a slip: then all contacts are told.
     """
     order = snapshot.order
-    had_one = present_of(snapshot.certificates, order.profile) is not None
+    had_one = present_of(snapshot.certificates, order.profile, context.now()) is not None
     again = order.wants_second and order.code_channel is not coded_by
     if not without_old_key(order.operation, had_one=had_one) or again:
         return Sequel()
     versions, now = {row.channel: row.version for row in snapshot.contacts}, context.now()
-    asked = demand(context.policy, contact_facts(snapshot.contacts), acting.union, coded_by, now)
+    asked = demand(context.policy, context.contact_facts(snapshot.contacts), acting.union, coded_by, now)
     stop, works = new_id(context.entropy), []
     for channel in sorted(asked.told):
         facts = {"template": Purpose.REPLACING.value, "account_last3": last3(order.account), "stop": stop}

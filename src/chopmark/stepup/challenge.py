@@ -186,6 +186,21 @@ def too_soon(again_at: datetime, now: datetime) -> Refusal:
     return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
 
 
+def sms_used_up(minutes: int, wait_s: int, *, abroad: bool) -> Refusal:
+    """Return the refusal when too many codes by SMS were asked for from one block of addresses, or for one country."""
+    if abroad:
+        said = text(
+            "No more codes can be sent to mobile numbers of this country today. Please use your e-mail, or call us."
+        )
+        return Refusal(Kind.TOO_MANY, said, field="channel", code="sends_country", retry_after_s=wait_s)
+    said = text(
+        "Too many codes by text message were asked for from your network. Please use your e-mail, or try again in "
+        "%(minutes)s minutes.",
+        minutes=minutes,
+    )
+    return Refusal(Kind.TOO_MANY, said, field="channel", code="sends_network", retry_after_s=wait_s)
+
+
 def sent_too_often(again_at: datetime, now: datetime) -> Refusal:
     """Return the refusal when as many codes were sent as an order may have; a new order changes nothing about it."""
     said = text(

@@ -22,6 +22,8 @@ from chopmark.stepup.derive import OtpKeys, derive_for
 from chopmark.stepup.ports import Challenges, FailureLimits, SendLimits, Sequel
 
 NOTHING = Sequel()
+OF_BLOCK = "send-block:"
+OF_COUNTRY = "send-country:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class CodeRules:
     per_day: int
     sends_span: timedelta
     failures: FailureLimits
+    per_block: int = 0
+    """Codes by SMS an hour for one block of addresses; 0: no limit."""
+    abroad: int = 0
+    """Codes by SMS a day for one country that is not the firm's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,22 @@ class CodeFor:
     account_last3: str
     language: str
     acting: ActingLogin
+    block: str = ""
+    """The block of addresses that asks by SMS; empty: not known, or not counted."""
+    country: str = ""
+    """The country of a mobile number, when it is not the firm's own; otherwise empty."""
+
+
+def block_budgets(what: CodeFor, rules: CodeRules) -> tuple[RateLimit, ...]:
+    """Return the rate limits against those who earn by each SMS: of a block of addresses, and of a country (I16)."""
+    if what.channel is not Channel.MOBILE:
+        return ()
+    of_block = RateLimit(f"{OF_BLOCK}{what.block}:1h", rules.per_block, timedelta(hours=1))
+    of_country = RateLimit(f"{OF_COUNTRY}{what.country}:1d", rules.abroad, timedelta(days=1))
+    return (
+        *((of_block,) if what.block and rules.per_block else ()),
+        *((of_country,) if what.country else ()),
+    )
 
 
 def send_limits(customer: CustomerId, destination_hash: str, rules: CodeRules) -> tuple[RateLimit, ...]:
@@ -132,7 +154,8 @@ class Verifier:
             not_before=now,
             expires_at=challenge.expires_at,
         )
-        limits = SendLimits(rules.per_order, rules.sends_span, send_limits(what.customer, what.destination_hash, rules))
+        budgets = (*send_limits(what.customer, what.destination_hash, rules), *block_budgets(what, rules))
+        limits = SendLimits(rules.per_order, rules.sends_span, budgets)
 
         async def attempt(builder: RecordBuilder) -> Refusal | None:
             facts: dict[str, Fact] = {

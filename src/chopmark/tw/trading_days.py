@@ -16,6 +16,8 @@ from chopmark.tw.zone import TAIPEI, local_date
 
 MARKET_OPENS = time(9, 0)
 """When the session begins, in Taiwan."""
+MARKET_CLOSES = time(13, 30)
+"""When it ends."""
 
 _LONGEST_CLOSURE = timedelta(days=60)
 """No closure in a calendar is longer; 12 days were the longest ever."""
@@ -86,10 +88,10 @@ class TradingCalendar:
         return self.last_trading_day_before(day)
 
     def trading_days_left(self, not_after: datetime, now: datetime) -> int:
-        """Count the sessions that still begin while the certificate is valid: those after `now`, until `not_after`."""
+        """Count the trading days that a certificate has left: their session is not over, and begins by its end."""
         first, after = local_date(now), local_date(not_after) + timedelta(days=1)
         days = (first + timedelta(days=n) for n in range((after - first).days))
-        return sum(now < opens(day) <= not_after for day in days if self.is_trading_day(day))
+        return sum(now < closes(day) and opens(day) <= not_after for day in days if self.is_trading_day(day))
 
     def next_session(self, now: datetime) -> datetime:
         """Return when the exchange opens next: aware, later than `now`."""
@@ -112,6 +114,11 @@ class TradingCalendar:
 def opens(day: date) -> datetime:
     """Return when the session of a trading day begins: aware, in Taiwan's time."""
     return datetime.combine(day, MARKET_OPENS, TAIPEI)
+
+
+def closes(day: date) -> datetime:
+    """Return when the session of a trading day ends: aware, in Taiwan's time."""
+    return datetime.combine(day, MARKET_CLOSES, TAIPEI)
 
 
 def read_calendar(text: str) -> TradingCalendar:

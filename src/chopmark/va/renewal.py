@@ -74,10 +74,10 @@ class ResponderRenewal:
             return await self._records.renew_responder(self._issuer.id, old, made, record)
 
         # 3. Replace the old certificate and write the audit record, in one transaction.
-        return int(await self._audit_log.write(self.chain, replace))
+        return int(await self._audit_log.write(self.stream, replace))
 
     @property
-    def chain(self) -> StreamId:
+    def stream(self) -> StreamId:
         """The audit stream of this responder."""
         return system_stream(f"responder-{self._issuer.id}")
 
@@ -99,7 +99,7 @@ class ResponderRenewal:
             facts = {"serial": serial, "issuer": self._issuer.id, "profile": "ocsp-responder", "spki_sha256": spki}
             await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts))
 
-        await self._audit_log.write(self.chain, intend)
+        await self._audit_log.write(self.stream, intend)
         # 2. Sign.
         key = as_private_key(self._signer)
         made = await made_by(

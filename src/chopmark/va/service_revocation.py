@@ -30,7 +30,7 @@ class ServiceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as it is now: its kind, its issuer, its certificate, DER, and its audit stream (`chain`).
+    """A service as it is now: its kind, its issuer, its certificate, DER, and its audit stream (`stream`).
 
     `certified` returns a new certificate, DER, for a key (SubjectPublicKeyInfo) with the subject of the present one.
     """
@@ -38,7 +38,7 @@ class Service:
     kind: ServiceKind
     issuer: IssuerId
     certificate: bytes
-    chain: StreamId
+    stream: StreamId
     certified: Callable[[bytes], Awaitable[bytes]]
 
     @property
@@ -133,7 +133,7 @@ class ServiceRevocation:
             return await self._records.withdraw(gone, service.certificate, after, (ended, begun))
 
         # 3. In one transaction, revoke the old certificate, replace it by the new one and write two audit records.
-        return made if await self._audit_log.write(service.chain, attempt) else None
+        return made if await self._audit_log.write(service.stream, attempt) else None
 
 
 def _of(service: Service) -> tuple[ServiceKind, IssuerId]:

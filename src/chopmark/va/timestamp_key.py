@@ -101,10 +101,10 @@ class TimestampKeys:
             return await self._records.renew(self._by.issuer.id, old.certificate, made, record)
 
         # 4. Store it with its audit record, in one transaction.
-        return int(await self._audit_log.write(self.chain, store))
+        return int(await self._audit_log.write(self.stream, store))
 
     @property
-    def chain(self) -> StreamId:
+    def stream(self) -> StreamId:
         """The audit stream of this authority."""
         return system_stream(f"timestamp-{self._by.issuer.id}")
 
@@ -123,7 +123,7 @@ class TimestampKeys:
             spki = hashlib.sha256(key_der).hexdigest()
             await self._records.note(builder.record(Event.CA_CERTIFICATE_RESERVED, **facts, spki_sha256=spki))
 
-        await self._audit_log.write(self.chain, intend)
+        await self._audit_log.write(self.stream, intend)
         # 2. Sign.
         key, urls = as_private_key(by.signer), by.publication.urls(issuer.id, 0)
         made = await made_by(by.signer, lambda: timestamp_certificate(key, issuer, key_der, self._subject, terms, urls))

@@ -24,12 +24,12 @@ from chopmark.core.types import text
 from chopmark.web import problems
 from chopmark.web.api import customer, delivery_reports, launches, orders
 from chopmark.web.asgi.load import Counted, busy_of
-from chopmark.web.backoffice import changes
+from chopmark.web.backoffice import changes, expiries
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
 from chopmark.web.pages.render import Pages
 from chopmark.web.pages.views import Assets
-from chopmark.web.portal import demo, order_pages, repository, stop
+from chopmark.web.portal import demo, order_pages, reminders, repository, stop
 from chopmark.web.portal import pages as portal_pages
 from chopmark.web.publication.status import Publication
 from chopmark.web.services import WebServices
@@ -53,7 +53,7 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomai
 _PAGES_FILES = ("/static/", "/brand.css")
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPEN = ("/launch", "/api/v1/launches", "/static/", "/brand.css")
-"""What a busy process still has for whoever has not signed in: the trading program's customers, and parts of pages."""
+"""Paths that a busy process still serves without sign-in: launches by the trading program, and files of pages."""
 
 
 def static_folder() -> Path:
@@ -81,10 +81,10 @@ def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def let_in(request: AnyRequest) -> None:
-    """Refuse what cannot be answered now, and what another site asks for.
+    """Refuse a request that cannot be served now, or that another site's page has sent.
 
-    Awaits nothing, but the framework runs a hook that is no coroutine in a thread. While the counter stands still
-    after a restore, nothing but the files of its pages is served.
+    It awaits nothing, but the framework would run a plain function in a thread. While the counter stands still after a
+    restore, nothing but the files of its pages is served.
     """
     if not request.scope["path"].startswith(_PAGES_FILES):
         services(request).require_whole()
@@ -96,7 +96,8 @@ async def let_in(request: AnyRequest) -> None:
 def knows(web: WebServices) -> Callable[[Scope], bool]:
     """Return what tells whether a request says that its customer has signed in, here or at the trading program.
 
-    Or is a page's part. Only what it says: a look-up, or the framework, would cost what is lacking.
+    Or asks for a file of a page. It trusts the cookies without looking them up, because a look-up would cost too much
+    here.
     """
     named = tuple(b"%s=" % cookie_called(name, https=web.https).encode() for name in ("chopmark", KNOWN))
 
@@ -210,10 +211,12 @@ def framework(web: WebServices) -> Litestar:
             order_pages.ROUTER,
             portal_pages.ROUTER,
             stop.ROUTER,
+            reminders.ROUTER,
             repository.ROUTER,
             demo.ROUTER,
             delivery_reports.ROUTER,
             changes.ROUTER,
+            expiries.ROUTER,
             brand_stylesheet,
             openapi_document,
             static,

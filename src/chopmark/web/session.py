@@ -10,7 +10,6 @@ from litestar.response import Response
 from chopmark.core.refusal import Refused
 from chopmark.core.types import OrderId, Secret
 from chopmark.identity.known import KNOWN_FOR
-from chopmark.identity.ports import Session
 from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.context import Caller
@@ -90,12 +89,8 @@ def private_cookie(request: AnyRequest, name: str, value: str, max_age: int | No
     )
 
 
-async def set_known(request: AnyRequest, response: Response[Any], session: Session, *, coded: bool = False) -> None:
-    """Let this browser be known at the next sign-in: its customer has signed in here in full.
-
-    `coded`: with a right code, which also opens closed ways in again where the session came from a launch.
-    """
-    token = await services(request).identity.sessions.recognise(session, coded=coded)
+def set_known(request: AnyRequest, response: Response[Any], token: Secret) -> None:
+    """Let this browser be known at the next sign-in: its customer has signed in here in full."""
     life = int(KNOWN_FOR.total_seconds())
     response.set_cookie(private_cookie(request, KNOWN, token.reveal(), max_age=life))
 

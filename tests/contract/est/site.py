@@ -58,6 +58,7 @@ class Site:
             data=self.folder,
             est=Est(url="https://localhost"),
             database=f"sqlite:///{self.folder / 'house.db'}",
+            former_issuers=former if (former := self.folder / "former.toml").exists() else None,
         )
 
     async def _found(self) -> None:
@@ -187,6 +188,7 @@ def _running(site: Site, kind: str, folder: Path, socket: Path, more: Mapping[st
         "CHOPMARK_DATABASE": site.settings.database,
         "CHOPMARK_EST__URL": f"https://localhost:{port}",
         "CHOPMARK_EST__PORT": str(port),
+        **({"CHOPMARK_FORMER_ISSUERS": str(site.settings.former_issuers)} if site.settings.former_issuers else {}),
         **more,
     }
     processes: list[subprocess.Popen[str]] = []

@@ -136,7 +136,7 @@ def _octets(serial: int) -> bytes:
 async def open_cmp(stack: AsyncExitStack, world: World, folder: Path, ca: stranger.Ca) -> Cmp:
     certificate, key = stranger.tls_identity(folder, "proxy")
     proxy: Proxy = await stack.enter_async_context(proxied(0, certificate, key))
-    peer = Cmp(world, folder, proxy, ca=ca, trust=certificate, settings={"issuer_user": "chopmark-ra"})
+    peer = Cmp(world, folder, proxy, ca=ca, trust=certificate, settings={"user": "chopmark-ra"})
     proxy.before, proxy.after = peer.before, peer.after
     stack.callback(peer.close)
     return peer

@@ -138,5 +138,5 @@ async def open_est(
     stack.callback(listening.server_close)
     stack.callback(listening.shutdown)
     proxy = await stack.enter_async_context(proxied(listening.server_address[1], certificate, key, clients))
-    settings = {"issuer_user": USER, "issuer_profile": LABEL}
+    settings = {"user": USER, "profile": LABEL}
     return Est(world, folder, proxy, ca=ca, trust=certificate, settings=settings, server=server)

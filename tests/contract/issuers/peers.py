@@ -159,17 +159,10 @@ class ExternalPeer(Peer):
 
     def issuer(self, **other: Any) -> ExternalIssuer:
         services = self.world.services
-        settings = {
+        settings: dict[str, Any] = {
             "mode": "demo",
             "data": services.foundation.settings.data,
-            "issuer": self.kind,
-            "issuer_url": self.url,
-            "issuer_anchors": self.ca.anchors,
-            "issuer_tls_trust": self.trust,
-            "issuer_secret": AUTH_KEY,
-            "issuer_wait_s": WAIT_S,
-            **self.settings,
-            **other,
+            "external_ca": {**self.connected, "wait_s": WAIT_S, **other},
         }
         deps = ExternalDeps(
             services.ca.requests,
@@ -179,6 +172,18 @@ class ExternalPeer(Peer):
             services.ca.approvals,
         )
         return issuer_of(Settings(**settings), profile_named("investor"), CONSTANTS, deps)
+
+    @property
+    def connected(self) -> dict[str, Any]:
+        """The settings of the topic `external_ca` with which this CA certifies."""
+        return {
+            "protocol": self.kind,
+            "url": self.url,
+            "anchors": self.ca.anchors,
+            "tls_trust": self.trust,
+            "secret": AUTH_KEY,
+            **self.settings,
+        }
 
     @property
     def url(self) -> str:

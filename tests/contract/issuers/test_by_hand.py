@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from chopmark.app.settings_topics import ExternalCa
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import order_stream
@@ -20,7 +21,6 @@ from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRe
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est
-from tests.contract.issuers.peers import AUTH_KEY
 from tests.contract.issuers.test_conformance import certified
 from tests.contract.world import World, outcome, refusal, world_fixture
 
@@ -106,10 +106,8 @@ async def peer(world: World, tmp_path: Path, ca: stranger.Ca) -> AsyncIterator[E
 @pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 async def test_the_commands_list_what_waits_and_what_is_done(peer: Est, capsys: pytest.CaptureFixture[str]) -> None:
     settings = peer.world.services.foundation.settings.model_copy(
-        update={"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors,
-                "issuer_tls_trust": peer.trust, "issuer_user": "chopmark-ra",
-                "issuer_secret": type(peer.world.services.foundation.settings.issuer_secret)(AUTH_KEY)}
-    )  # fmt: skip
+        update={"external_ca": ExternalCa.model_validate(peer.connected)}
+    )
     assert await certificates.list_by_hand(settings) == 0
     assert capsys.readouterr().out == "No certificate has to be revoked by a person.\n"
     made = await certified(peer, peer.issuer(), peer.applicant().issuance)

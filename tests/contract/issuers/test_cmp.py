@@ -141,7 +141,7 @@ async def test_what_the_ca_says_and_how_it_is_protected_decides(peer: Cmp) -> No
 
 
 async def test_a_secret_that_the_ca_does_not_know_makes_nothing(peer: Cmp) -> None:
-    issuer, issuance = peer.issuer(issuer_secret="another secret"), peer.applicant().issuance
+    issuer, issuance = peer.issuer(secret="another secret"), peer.applicant().issuance
     assert isinstance(await issuer.issue(issuance), Pending)
     assert peer.kinds == [IR]
     assert await state(peer) != "issued"

@@ -51,7 +51,7 @@ async def test_a_renewal_under_the_same_name_is_simplereenroll(peer: Est) -> Non
 
 async def test_a_password_that_the_ca_does_not_know_makes_nothing_and_ends_nothing(peer: Est) -> None:
     issuance = peer.applicant().issuance
-    assert await peer.issuer(issuer_secret="wrong").issue(issuance) == Pending(60)
+    assert await peer.issuer(secret="wrong").issue(issuance) == Pending(60)
     assert peer.made() == 0
     await certified(peer, peer.issuer(), issuance)
 
@@ -72,7 +72,7 @@ async def test_a_client_certificate_opens_a_door_that_wants_one(world: World, tm
         assert isinstance(await peer.issuer().issue(issuance), Pending)
         assert peer.proxy.heard == []
         world.clock.later(minutes=6)
-        await certified(peer, peer.issuer(issuer_tls_certificate=ours, issuer_tls_key=key), issuance)
+        await certified(peer, peer.issuer(tls_certificate=ours, tls_key=key), issuance)
 
 
 def request_of(peer: Est, *more: tuple[x509.ExtensionType, bool], customer: str = "C1") -> bytes:
@@ -100,7 +100,7 @@ async def test_a_request_that_names_another_or_more_is_not_sent(peer: Est) -> No
 
 
 async def test_where_the_ca_writes_the_name_it_holds_our_customer(peer: Est, ca: stranger.Ca) -> None:
-    issuer = peer.issuer(issuer_naming="theirs")
+    issuer = peer.issuer(naming="theirs")
     for subject, fits in (("/C=TW/O=Stranger/CN=C1/serialNumber=42", True), ("/C=TW/O=Stranger/CN=C9", False)):
         applicant = peer.applicant("C1")
         public = peer.folder / "theirs.pub"

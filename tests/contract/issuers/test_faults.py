@@ -59,7 +59,7 @@ async def test_f19_a_ca_that_never_answers_ends_the_order_after_some_attempts(fo
 
 async def test_a_ca_that_cannot_be_connected_to_is_asked_again_however_long_it_takes(foreign: ExternalPeer) -> None:
     issuer, issuance = (
-        foreign.issuer(issuer_url=f"{foreign.url[: foreign.url.rindex(':')]}:1"),
+        foreign.issuer(url=f"{foreign.url[: foreign.url.rindex(':')]}:1"),
         foreign.applicant().issuance,
     )
     answer = await issuer.issue(issuance)
@@ -84,14 +84,14 @@ async def test_a_busy_ca_is_asked_when_it_said(foreign: ExternalPeer) -> None:
 
 async def test_a_ca_of_another_tls_name_gets_no_request(foreign: ExternalPeer, tmp_path: Path) -> None:
     other, _ = stranger.tls_identity(tmp_path, "someone-else")
-    issuer, issuance = foreign.issuer(issuer_tls_trust=other), foreign.applicant().issuance
+    issuer, issuance = foreign.issuer(tls_trust=other), foreign.applicant().issuance
     assert isinstance(await issuer.issue(issuance), Pending)
     assert foreign.proxy.heard == []
     assert await states(foreign, issuance) == ["given_up"]
 
 
 async def test_a_ca_that_is_slower_than_its_time_leaves_the_order_pending(foreign: ExternalPeer) -> None:
-    issuer, issuance = foreign.issuer(issuer_wait_s=1), foreign.applicant().issuance
+    issuer, issuance = foreign.issuer(wait_s=1), foreign.applicant().issuance
     foreign.proxy.next(proxy.HANG)
     assert isinstance(await issuer.issue(issuance), Pending)
     assert await states(foreign, issuance) == ["sent"]
@@ -101,7 +101,7 @@ async def test_i2_what_a_slow_ca_made_for_an_attempt_that_was_given_up_is_revoke
     foreign: ExternalPeer,
 ) -> None:
     """The request hangs in one process; another gives it up and makes a second attempt."""
-    slow, issuance = foreign.issuer(issuer_wait_s=15), foreign.applicant().issuance
+    slow, issuance = foreign.issuer(wait_s=15), foreign.applicant().issuance
     foreign.proxy.next(proxy.HANG)
     hanging = asyncio.create_task(slow.issue(issuance))
     await foreign.proxy.reached.wait()

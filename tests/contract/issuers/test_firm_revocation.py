@@ -17,7 +17,7 @@ from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store import db
 from tests.architecture.rules import REPOSITORY
 from tests.contract.issuers.cmp_peer import Cmp
-from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, ExternalPeer
+from tests.contract.issuers.peers import CONSTANTS, Applicant, ExternalPeer
 from tests.contract.world import ANN, ROWS, World
 
 PEOPLE = ("alice", "bob")
@@ -29,8 +29,7 @@ async def customers_of(peer: ExternalPeer, folder: Path) -> tuple[World, Setting
     brand.write_text(sample.replace('en = "Sample Futures"', f'en = "{CONSTANTS["firm"]}"'), encoding="utf-8")
     given: dict[str, Any] = {
         "brand": brand,
-        "mode": "demo", "data": folder, "issuer": peer.kind, "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors,
-        "issuer_tls_trust": peer.trust, "issuer_secret": AUTH_KEY, **peer.settings,
+        "mode": "demo", "data": folder, "external_ca": peer.connected,
     }  # fmt: skip
     settings = Settings(**given)
     await db.upgrade(settings.database_url)

@@ -14,6 +14,7 @@ from chopmark.app.founding import found_ca
 from chopmark.app.secrets import NotReady
 from chopmark.app.services import Services, build, opened
 from chopmark.app.settings import Settings
+from chopmark.app.settings_topics import ExternalCa
 from chopmark.app.web import ca_certificates, web_services
 from chopmark.cli import check, database
 from chopmark.core.types import OrderState
@@ -21,7 +22,7 @@ from chopmark.store import db
 from chopmark.web import app
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
-from tests.contract.issuers.peers import AUTH_KEY, Cfssl
+from tests.contract.issuers.peers import Cfssl
 from tests.contract.world import ANN, ROWS, World
 
 
@@ -37,13 +38,8 @@ def settings_of(peer: Cfssl, folder: Path, **other: Any) -> Settings:
     told: dict[str, Any] = {
         "mode": "demo",
         "data": folder,
-        "issuer": "cfssl",
-        "issuer_url": peer.url,
-        "issuer_anchors": peer.ca.anchors,
-        "issuer_tls_trust": peer.trust,
-        "issuer_secret": AUTH_KEY,
-        "issuer_title": "外部 CA",
         **other,
+        "external_ca": {**peer.connected, "title": "外部 CA", **(other.get("external_ca", {}))},
     }
     return Settings(**told)
 
@@ -92,27 +88,27 @@ async def test_check_says_whether_the_other_ca_answers(
 
 async def test_settings_that_cannot_work_do_not_start(cfssl: Cfssl, tmp_path: Path) -> None:
     impossible: tuple[dict[str, Any], ...] = (
-        {"issuer_url": "http://ca.example.com"},
-        {"issuer_url": f"{cfssl.url}/"},
-        {"issuer_anchors": None},
-        {"issuer_secret": ""},
-        {"issuer_tls_key": cfssl.trust},
-        {"issuer": "cmp"},
+        {"url": "http://ca.example.com"},
+        {"url": f"{cfssl.url}/"},
+        {"anchors": None},
+        {"secret": ""},
+        {"tls_key": cfssl.trust},
+        {"protocol": "cmp"},
     )
     for wrong in impossible:
         with pytest.raises(ValidationError):
-            settings_of(cfssl, tmp_path, **wrong)
+            settings_of(cfssl, tmp_path, external_ca=wrong)
     empty = tmp_path / "empty.pem"
     empty.write_text("")
     faults: tuple[dict[str, Any], ...] = (
-        {"issuer_anchors": empty},
-        {"issuer_anchors": cfssl.ca.certificate},
-        {"issuer_secret": "no hex"},
+        {"anchors": empty},
+        {"anchors": cfssl.ca.certificate},
+        {"secret": "no hex"},
     )
     for number, fault in enumerate(faults):
         folder = tmp_path / str(number)
         folder.mkdir()
-        settings = settings_of(cfssl, folder, **fault)
+        settings = settings_of(cfssl, folder, external_ca=fault)
         await db.upgrade(settings.database_url)
         with pytest.raises(NotReady):
             await build(settings, cfssl.world.clock, cfssl.world.dice)
@@ -170,7 +166,7 @@ async def test_no_passphrase_is_asked_for_where_no_key_of_a_ca_is_opened(cfssl: 
     with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
         await found_ca(settings, cfssl.world.clock, cfssl.world.dice)
     with pytest.raises(NotReady, match="these secrets are not set: ca_passphrase"):
-        async with opened(settings.model_copy(update={"issuer": "embedded"})):
+        async with opened(settings.model_copy(update={"external_ca": ExternalCa()})):
             pass
     settings = settings_of(cfssl, tmp_path / "demo")
     async with opened(settings):

@@ -29,7 +29,6 @@ from chopmark.web import app
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est
-from tests.contract.issuers.peers import AUTH_KEY
 from tests.contract.issuers.test_conformance import certified
 from tests.contract.world import ANN, BEN, ROWS, World
 from tests.machine import program
@@ -112,13 +111,7 @@ def settings_of(peer: Est, folder: Path, **other: Any) -> Settings:
         "mode": "demo",
         "data": folder / "named",
         "brand": brand,
-        "issuer": "est",
-        "issuer_url": peer.url,
-        "issuer_anchors": peer.ca.anchors,
-        "issuer_tls_trust": peer.trust,
-        "issuer_secret": AUTH_KEY,
-        "issuer_profile": "investor",
-        **peer.settings,
+        "external_ca": peer.connected,
         **other,
     }
     (folder / "named").mkdir()

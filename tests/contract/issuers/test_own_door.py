@@ -24,13 +24,15 @@ def own_door(site: Site, port: int, order: Program, data: Path) -> Settings:
     given = {
         "mode": "demo",
         "data": data,
-        "issuer": "est",
-        "issuer_url": f"https://localhost:{port}",
-        "issuer_anchors": site.folder / "ca.pem",
-        "issuer_tls_trust": site.folder / "server-root.pem",
-        "issuer_user": order.given.user,
-        "issuer_secret": order.given.secret.reveal(),
-        "issuer_profile": "investor",
+        "external_ca": {
+            "protocol": "est",
+            "url": f"https://localhost:{port}",
+            "anchors": site.folder / "ca.pem",
+            "tls_trust": site.folder / "server-root.pem",
+            "user": order.given.user,
+            "secret": order.given.secret.reveal(),
+            "profile": "investor",
+        },
     }
     return Settings.model_validate(given)
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from pydantic import SecretStr
 
+from chopmark.app.settings_topics import ExternalCa
 from chopmark.ca.checker import Checked
 from chopmark.ca.external.checker import ExternalChecker
 from chopmark.ca.external.ports import ExternalCaExpectations
@@ -30,7 +30,7 @@ from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRe
 from tests.contract.issuers import stranger
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.conftest import opened_peer
-from tests.contract.issuers.peers import AUTH_KEY, CONSTANTS, Applicant, ExternalPeer
+from tests.contract.issuers.peers import CONSTANTS, Applicant, ExternalPeer
 from tests.contract.world import ANN, BEN, CEO, DAN, World, world_fixture
 
 world = world_fixture()
@@ -374,9 +374,8 @@ async def test_the_command_reads_both_kinds_of_certificates(
     settings = peer.world.services.foundation.settings
     assert await check.check_certificates(settings, 0) == 0  # the other one is a former CA's
     assert capsys.readouterr().out == "2 certificates read, 0 linted, 0 faults.\n"
-    connected = {"issuer": "est", "issuer_url": peer.url, "issuer_anchors": peer.ca.anchors}
-    secret = {"issuer_user": "chopmark-ra", "issuer_secret": SecretStr(AUTH_KEY)}
-    assert await check.check_certificates(settings.model_copy(update=connected | secret), 0) == 1
+    connected = ExternalCa.model_validate(peer.connected)
+    assert await check.check_certificates(settings.model_copy(update={"external_ca": connected}), 0) == 1
     serial = peer.world.held[ANN].certificate.serial
     # The firm in this peer's subjects is not the one of the installation's brand.
     assert capsys.readouterr().out == f"{serial}  subject\n2 certificates read, 0 linted, 1 faults.\n"

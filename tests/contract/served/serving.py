@@ -77,7 +77,7 @@ class Served:
             "CHOPMARK_SECRETS_DIR": str(self.data / "secrets"),
             "CHOPMARK_PORT": str(self.port),
             "CHOPMARK_PUBLIC_URL": "https://counter.example.com",
-            "CHOPMARK_BEHIND_PROXY": "no",
+            "CHOPMARK_PROXY__IN_FRONT": "no",
             "CHOPMARK_STATUS_URL": "http://127.0.0.1:8080",
             **self.more,
         }

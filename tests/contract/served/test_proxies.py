@@ -88,8 +88,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "CHOPMARK_PORT": str(made.port),
         "CHOPMARK_PUBLIC_URL": "https://localhost",
         "CHOPMARK_STATUS_URL": "http://127.0.0.1:8080",
-        "CHOPMARK_BEHIND_PROXY": "yes",
-        "CHOPMARK_TRUSTED_PROXIES": "127.0.0.1",
+        "CHOPMARK_PROXY__IN_FRONT": "yes",
+        "CHOPMARK_PROXY__NETWORKS": "127.0.0.1",
         "CHOPMARK_CLOCK_KEPT_BY": "host",
     }
     with (folder / "server.log").open("w") as log:

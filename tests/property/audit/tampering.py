@@ -66,15 +66,15 @@ def edit_version(rows: Rows, rng: Random) -> None:
 
 
 def move_to_another_chain(rows: Rows, rng: Random) -> None:
-    edit(rows, rng, chain=lambda record: "ORDERX")
+    edit(rows, rng, stream=lambda record: "ORDERX")
 
 
 def edit_the_newest_of_a_chain_and_its_row(rows: Rows, rng: Random) -> None:
-    newest = {record.chain: at for at, record in enumerate(rows.records)}
+    newest = {record.stream: at for at, record in enumerate(rows.records)}
     at = rng.choice(list(newest.values()))
     record = replace(rows.records[at], facts='{"count":7777}')
     rows.records[at] = record
-    set_tip(rows, Tip(StreamId(record.chain), record.version, record.leaf_hash()))
+    set_tip(rows, Tip(StreamId(record.stream), record.version, record.leaf_hash()))
 
 
 def delete_one(rows: Rows, rng: Random) -> None:
@@ -97,9 +97,9 @@ def delete_an_unsequenced_one(rows: Rows, rng: Random) -> None:
 
 
 def delete_a_whole_chain(rows: Rows, rng: Random) -> None:
-    chain = rng.choice([record.chain for record in rows.records if record.index is not None])
-    rows.records = [record for record in rows.records if record.chain != chain]
-    rows.tips = [tip for tip in rows.tips if tip.chain != chain]
+    stream = rng.choice([record.stream for record in rows.records if record.index is not None])
+    rows.records = [record for record in rows.records if record.stream != stream]
+    rows.tips = [tip for tip in rows.tips if tip.stream != stream]
 
 
 def exchange_places(rows: Rows, rng: Random) -> None:
@@ -110,7 +110,7 @@ def exchange_places(rows: Rows, rng: Random) -> None:
 
 def exchange_unsequenced_versions(rows: Rows, rng: Random) -> None:
     waiting = [at for at, record in enumerate(rows.records) if record.index is None]
-    pairs = [(a, b) for a in waiting for b in waiting if a < b and rows.records[a].chain == rows.records[b].chain]
+    pairs = [(a, b) for a in waiting for b in waiting if a < b and rows.records[a].stream == rows.records[b].stream]
     one, two = rng.choice(pairs)
     first, second = rows.records[one], rows.records[two]
     rows.records[one] = replace(second, version=first.version, previous=first.previous)
@@ -127,7 +127,7 @@ def invent_one(rows: Rows, rng: Random) -> None:
     at = parse_stamp(rows.records[-1].at)
     record = make_record(tip, rng.choice(list(Event)), {}, at, FOREIGN).stored()
     rows.records.append(record)
-    set_tip(rows, Tip(tip.chain, record.version, record.leaf_hash()))
+    set_tip(rows, Tip(tip.stream, record.version, record.leaf_hash()))
 
 
 def invent_a_place(rows: Rows, rng: Random) -> None:
@@ -163,11 +163,11 @@ def rewrite_everything_with_own_keys(rows: Rows, rng: Random) -> None:
     tips: dict[str, bytes] = {}
     for at, record in enumerate(rows.records):
         facts = '{"count":7777}' if at == victim else record.facts
-        changed = replace(record, previous=tips.get(record.chain, GENESIS), facts=facts)
+        changed = replace(record, previous=tips.get(record.stream, GENESIS), facts=facts)
         if changed != record:
             changed = replace(changed, mac=FOREIGN.mac(changed.canonical()))
         rows.records[at] = changed
-        tips[record.chain] = changed.leaf_hash()
+        tips[record.stream] = changed.leaf_hash()
     fit_tips(rows)
     resign(rows, KeySigner())
 
@@ -231,8 +231,8 @@ def invent_a_chain_row(rows: Rows, rng: Random) -> None:
 
 def exchange_chain_rows(rows: Rows, rng: Random) -> None:
     one, two = rng.sample(rows.tips, 2)
-    set_tip(rows, replace(one, chain=two.chain))
-    set_tip(rows, replace(two, chain=one.chain))
+    set_tip(rows, replace(one, stream=two.stream))
+    set_tip(rows, replace(two, stream=one.stream))
 
 
 def sorted_leaves(rows: Rows) -> list[StoredRecord]:
@@ -240,14 +240,14 @@ def sorted_leaves(rows: Rows) -> list[StoredRecord]:
 
 
 def set_tip(rows: Rows, tip: Tip) -> None:
-    rows.tips = [tip if old.chain == tip.chain else old for old in rows.tips]
+    rows.tips = [tip if old.stream == tip.stream else old for old in rows.tips]
     if tip not in rows.tips:
         rows.tips.append(tip)
 
 
 def fit_tips(rows: Rows) -> None:
-    newest = {record.chain: record for record in rows.records}
-    rows.tips = [Tip(StreamId(chain), record.version, record.leaf_hash()) for chain, record in newest.items()]
+    newest = {record.stream: record for record in rows.records}
+    rows.tips = [Tip(StreamId(stream), record.version, record.leaf_hash()) for stream, record in newest.items()]
 
 
 TAMPERINGS: tuple[Callable[[Rows, Random], None], ...] = (

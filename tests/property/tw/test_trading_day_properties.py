@@ -6,7 +6,7 @@ from importlib import resources
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chopmark.tw.trading_days import opens, read_calendar
+from chopmark.tw.trading_days import closes, opens, read_calendar
 from chopmark.tw.zone import local_date
 
 CALENDAR = read_calendar((resources.files("chopmark.tw") / "trading_days.toml").read_text(encoding="utf-8"))
@@ -40,13 +40,13 @@ def test_the_countdown_and_the_next_session_do_not_depend_on_the_zone_in_which_a
     left = CALENDAR.trading_days_left(ends, now)
     assert CALENDAR.trading_days_left(ends.astimezone(zone), now.astimezone(zone)) == left
     assert CALENDAR.next_session(now.astimezone(zone)) == CALENDAR.next_session(now)
-    assert (left > 0) == (CALENDAR.next_session(now) <= ends)
+    assert (left > 0) == (now < closes(CALENDAR.last_trading_day_within(ends)))
 
 
 @given(MOMENTS)
-def test_nothing_is_left_once_the_last_session_has_begun_and_one_just_before(ends: datetime):
-    begins = opens(CALENDAR.last_trading_day_within(ends))
-    assert begins <= ends < CALENDAR.next_session(begins)
-    assert CALENDAR.trading_days_left(ends, begins) == 0
-    assert CALENDAR.trading_days_left(ends, begins - timedelta(seconds=1)) == 1
-    assert local_date(begins) == CALENDAR.last_trading_day_within(ends)
+def test_nothing_is_left_once_the_last_session_is_over_and_one_just_before(ends: datetime):
+    last = CALENDAR.last_trading_day_within(ends)
+    assert opens(last) <= ends < CALENDAR.next_session(opens(last))
+    assert CALENDAR.trading_days_left(ends, closes(last)) == 0
+    assert CALENDAR.trading_days_left(ends, closes(last) - timedelta(seconds=1)) == 1
+    assert local_date(opens(last)) == last

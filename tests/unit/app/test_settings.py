@@ -17,7 +17,28 @@ VALUES = {
     "pkcs11_module": "libhsm.so",
     "pkcs11_token": "counter",
     "pkcs11_pin": "271828",
+    "issuer": "cmp",
+    "issuer_url": "https://ca.example.com",
+    "issuer_anchors": "ca.pem",
+    "issuer_title": "Example CA",
+    "issuer_profile": "customers",
+    "issuer_naming": "theirs",
+    "issuer_overlap": "no",
+    "issuer_user": "ra",
+    "issuer_secret": "314159",
+    "issuer_tls_trust": "tls.pem",
+    "issuer_tls_certificate": "ours.pem",
+    "issuer_tls_key": "ours.key",
+    "issuer_wait_s": "12",
+    "behind_proxy": "yes",
+    "trusted_proxies": "10.0.0.0/8",
+    "proxy_header": "Forwarded",
+    "proxy_hops": "2",
+    "import_percent": "7",
+    "import_floor": "9",
 }
+NUMBERS = {"est_port", "issuer_wait_s", "proxy_hops", "import_percent", "import_floor"}
+SECRETS = {"pkcs11_pin", "issuer_secret"}
 EST_FILES = {"est_url": VALUES["est_url"], "est_certificate": "est.pem", "est_key": "est.key"}
 
 
@@ -26,7 +47,7 @@ def told(settings: Settings) -> dict[str, str]:
     found = {}
     for former, (topic, name) in FORMER_NAMES.items():
         value = getattr(getattr(settings, topic), name)
-        found[former] = value.get_secret_value() if former == "pkcs11_pin" else str(value)
+        found[former] = value.get_secret_value() if former in SECRETS else str(value)
     return found
 
 
@@ -50,13 +71,19 @@ def test_the_two_samples_have_every_former_name() -> None:
 
 
 def test_former_names_are_read_from_a_file_and_as_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [f'{name} = "{value}"' for name, value in VALUES.items() if name not in {"pkcs11_pin", "est_port"}]
-    (tmp_path / "counter.toml").write_text("\n".join([*lines, "est_port = 9443", ""]))
+    lines = [f'{name} = "{value}"' for name, value in VALUES.items() if name not in SECRETS | NUMBERS]
+    (tmp_path / "counter.toml").write_text("\n".join([*lines, *(f"{name} = {VALUES[name]}" for name in NUMBERS), ""]))
     (tmp_path / "secrets").mkdir()
-    (tmp_path / "secrets/pkcs11_pin").write_text("271828\n")
+    for name in SECRETS:
+        (tmp_path / "secrets" / name).write_text(f"{VALUES[name]}\n")
     monkeypatch.setenv("CHOPMARK_CONFIG", str(tmp_path / "counter.toml"))
     monkeypatch.setenv("CHOPMARK_SECRETS_DIR", str(tmp_path / "secrets"))
     assert told(Settings()).items() >= VALUES.items()
+
+
+def test_the_built_in_ca_under_its_former_name_means_no_other_ca(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHOPMARK_ISSUER", "embedded")
+    assert Settings().external_ca.protocol == "none"
 
 
 def test_a_secret_within_a_topic_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +97,9 @@ def test_a_secret_within_a_topic_has_a_file_of_its_own(tmp_path: Path, monkeypat
     assert settings.smtp.password.get_secret_value() == "open sesame"
 
 
-@pytest.mark.parametrize("former", ["est_port", "pkcs11_token", "timestamp_url"])
+@pytest.mark.parametrize(
+    "former", ["est_port", "pkcs11_token", "timestamp_url", "issuer", "behind_proxy", "import_floor"]
+)
 def test_one_setting_with_both_names_is_refused(monkeypatch: pytest.MonkeyPatch, former: str) -> None:
     topic, name = FORMER_NAMES[former]
     monkeypatch.setenv(f"CHOPMARK_{former.upper()}", VALUES[former])

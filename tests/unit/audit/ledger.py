@@ -40,7 +40,7 @@ class Rows:
             if record.index is None:
                 yield record
 
-    async def chains(self) -> AsyncIterator[Tip]:
+    async def streams(self) -> AsyncIterator[Tip]:
         for tip in self.tips:
             yield tip
 
@@ -90,18 +90,18 @@ class MemoryTree:
         self.key = key
         self.lease: Lease | None = None
 
-    def append(self, chain: StreamId, event: Event, at: datetime, **facts: str | int | bool | None) -> AuditRecord:
-        tip = self._tip(chain)
+    def append(self, stream: StreamId, event: Event, at: datetime, **facts: str | int | bool | None) -> AuditRecord:
+        tip = self._tip(stream)
         record = make_record(tip, event, facts, at, self.key)
         self.rows.records.append(record.stored())
-        self.rows.tips = [old for old in self.rows.tips if old.chain != chain] + [next_tip(record)]
+        self.rows.tips = [old for old in self.rows.tips if old.stream != stream] + [next_tip(record)]
         return record
 
-    def _tip(self, chain: StreamId) -> Tip:
-        return next((tip for tip in self.rows.tips if tip.chain == chain), new_stream(chain))
+    def _tip(self, stream: StreamId) -> Tip:
+        return next((tip for tip in self.rows.tips if tip.stream == stream), new_stream(stream))
 
-    async def tip(self, chain: StreamId) -> Tip:
-        return self._tip(chain)
+    async def tip(self, stream: StreamId) -> Tip:
+        return self._tip(stream)
 
     async def take_lease(self, holder: str, now: datetime, ttl: timedelta) -> Lease | None:
         held = self.lease
@@ -132,9 +132,9 @@ class MemoryTree:
         size = max((head.size for head in self.rows.stored_heads), default=0)
         if self.lease is None or self.lease.fencing != lease.fencing or size != batch.old_size:
             return False
-        places = {(placed.chain, placed.version): placed.index for placed in batch.placed}
+        places = {(placed.stream, placed.version): placed.index for placed in batch.placed}
         self.rows.records = [
-            replace(record, index=places.get((record.chain, record.version), record.index))
+            replace(record, index=places.get((record.stream, record.version), record.index))
             for record in self.rows.records
         ]
         stored = StoredHead(batch.head.size, encode_head(batch.head), batch.frontier.to_bytes())

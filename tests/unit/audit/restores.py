@@ -7,7 +7,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.head import Head, HeadDraft, decode_head, encode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.losscheck import RESTORED_CHAIN
+from chopmark.audit.losscheck import RESTORED_STREAM
 from chopmark.audit.ports import StoredHead
 from chopmark.audit.record import AuditKey, AuditKeys, StreamId
 from chopmark.audit.sequencer import sequence_once
@@ -65,7 +65,7 @@ class Restorable:
         assert isinstance(seen.standing, Behind)
         kept, lost = seen.standing.kept_size, seen.standing.lost_head.size
         told: dict[str, str | int] = {"by": "S1", "reason": "the disk died", "kept": kept, "lost": lost}
-        self.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, self.now, **told)
+        self.ledger.append(RESTORED_STREAM, Event.AUDIT_LEDGER_RESTORED, self.now, **told)
 
     async def succeed(self) -> Head | None:
         self.seconds += 1

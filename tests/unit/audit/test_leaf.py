@@ -73,10 +73,10 @@ def test_a_time_without_a_zone_is_refused():
         make_record(new_stream(CHAIN), Event.RA_ORDER_OPENED, {}, AT.replace(tzinfo=None), KEY)
 
 
-@pytest.mark.parametrize("chain", ["", "a b", "a\nb", "order@1", "x" * 101, ":a"])
-def test_a_malformed_chain_id_is_refused(chain):
+@pytest.mark.parametrize("stream", ["", "a b", "a\nb", "order@1", "x" * 101, ":a"])
+def test_a_malformed_chain_id_is_refused(stream):
     with pytest.raises(ValueError, match="chain id"):
-        make_record(new_stream(StreamId(chain)), Event.RA_ORDER_OPENED, {}, AT, KEY)
+        make_record(new_stream(StreamId(stream)), Event.RA_ORDER_OPENED, {}, AT, KEY)
 
 
 def test_chains_of_persons_carry_their_kind():
@@ -137,7 +137,7 @@ MALFORMED: dict[str, list[Any]] = {
     "at": ["2026-03-02 01:30:15.123Z", "2026-03-02T01:30:15Z", "2026-03-02T09:30:15.123+08:00", "", None],
     "facts": ["", "[]", "null", '{"a": 1}', '{"b":1,"a":1}', '{"a":1,"a":1}', "[" * 100_000, '{"a":"\\ud800"}', None],
     "event": [None, b"x", "\ud800"],
-    "chain": [None],
+    "stream": [None],
     "kid": [7],
 }
 

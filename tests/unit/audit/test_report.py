@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from chopmark.audit.findings import Anchored, Code, Finding, Level, Report
 from chopmark.audit.report import exit_code, lines
 
-SOUND = Report((), 0, records=12, size=10, chains=3, heads=1, macs_checked=True, file_checked=True, tables_checked=True)
+SOUND = Report(
+    (), 0, records=12, size=10, streams=3, heads=1, macs_checked=True, file_checked=True, tables_checked=True
+)
 LATE = Finding(Code.UNSEQUENCED_LATE, "A@1", "One leaf waits too long.", Level.WARNING)
 EDITED = Finding(Code.MAC_WRONG, "index 3 (A@1)", "The leaf does not match its MAC.")
 

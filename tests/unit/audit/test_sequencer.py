@@ -22,8 +22,8 @@ def ledger():
     return MemoryTree(AuditKey("a1", bytes(range(32))))
 
 
-def write(ledger, *chains):
-    return [ledger.append(chain, Event.RA_ORDER_OPENED, START) for chain in chains]
+def write(ledger, *streams):
+    return [ledger.append(stream, Event.RA_ORDER_OPENED, START) for stream in streams]
 
 
 async def run(ledger, heads, *, seconds=0, holder="one", signer=SIGNER, **more):

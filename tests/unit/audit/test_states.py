@@ -29,10 +29,10 @@ RULES = Rules(
 
 def told(*steps: tuple[Event, timedelta]) -> StateCheck:
     """The check after these steps of one order, each so long after the start."""
-    check, chain = StateCheck(RULES), StreamId("ORDER")
+    check, stream = StateCheck(RULES), StreamId("ORDER")
     for event, after in ((Event.RA_ORDER_OPENED, timedelta()), *steps):
         facts = {"customer": "C1", "operation": "enrol"} if event is Event.RA_ORDER_OPENED else {"channel": "mobile"}
-        record = make_record(new_stream(chain), event, facts, START + after, KEY)
+        record = make_record(new_stream(stream), event, facts, START + after, KEY)
         assert list(check.record(see(record.stored()))) == []
     return check
 
@@ -89,7 +89,7 @@ def test_a_row_that_is_worse_off_than_its_records_is_no_finding() -> None:
 
 
 def test_a_code_whose_record_names_the_login_is_counted_for_all_channels_together() -> None:
-    check, chain = StateCheck(RULES), StreamId("ORDER")
+    check, stream = StateCheck(RULES), StreamId("ORDER")
     charged: dict[str, Fact] = {"channel": "mobile", "login": "L"}
     steps: list[tuple[Event, dict[str, Fact]]] = [
         (Event.RA_ORDER_OPENED, {"customer": "C1", "operation": "enrol"}),
@@ -97,6 +97,6 @@ def test_a_code_whose_record_names_the_login_is_counted_for_all_channels_togethe
         (Event.RA_CODE_CHARGED, {**charged, "channel": "email"}),
     ]
     for event, facts in steps:
-        record = make_record(new_stream(chain), event, facts, START, KEY)
+        record = make_record(new_stream(stream), event, facts, START, KEY)
         assert list(check.record(see(record.stored()))) == []
     assert codes(check, FailureRow("C1", "code", START, 1, 2, held=False)) == [Code.FAILURES_LOWERED]

@@ -11,7 +11,7 @@ from chopmark.audit.export import ExportSource, write_export
 from chopmark.audit.findings import Code, Level, Report
 from chopmark.audit.head import FIRST_HEAD, Head, Lost, decode_head, encode_head, head_hash, verify_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.losscheck import RESTORED_CHAIN
+from chopmark.audit.losscheck import RESTORED_STREAM
 from chopmark.audit.ports import StoredHead
 from chopmark.audit.record import AuditKeys
 from chopmark.audit.report import lines
@@ -404,7 +404,7 @@ async def test_a_record_of_another_restore_does_not_stand_for_it(told: dict[str,
     copy = world.rows.copy()
     await world.batch(3)
     world.restore(copy)
-    world.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
+    world.ledger.append(RESTORED_STREAM, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
     await world.succeed()
     assert errors(await world.verify()) == {Code.SUCCESSOR_UNTOLD}
 
@@ -413,7 +413,7 @@ async def test_a_record_on_another_chain_or_under_an_earlier_head_does_not_stand
     world = Restorable()
     await world.batch(1)
     told = {"kept": 2, "lost": 5}
-    world.ledger.append(RESTORED_CHAIN, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
+    world.ledger.append(RESTORED_STREAM, Event.AUDIT_LEDGER_RESTORED, world.now, **told)
     await world.sequence()
     copy = world.rows.copy()
     await world.batch(3)

@@ -26,9 +26,9 @@ A, B = StreamId("ORDERA"), StreamId("ORDERB")
 async def world():
     """Four leaves in the tree under two heads, two more waiting."""
     ledger, heads = MemoryTree(KEY), MemoryHeads()
-    for chain in (A, B):
-        ledger.append(chain, Event.RA_ORDER_OPENED, START)
-        ledger.append(chain, Event.RA_KEY_BOUND, START)
+    for stream in (A, B):
+        ledger.append(stream, Event.RA_ORDER_OPENED, START)
+        ledger.append(stream, Event.RA_KEY_BOUND, START)
         await sequence_once(ledger, SIGNER, heads, now=START, holder="one")
     ledger.append(A, Event.RA_CODE_WRONG, START, attempts_left=4)
     ledger.append(A, Event.RA_CODE_RIGHT, START)
@@ -49,7 +49,7 @@ async def test_untouched_records_are_sound_and_counted(world):
     report = await check(ledger.rows, file=heads.lines())
     assert report.findings == ()
     assert report.sound
-    assert (report.records, report.size, report.chains, report.heads) == (6, 4, 2, 2)
+    assert (report.records, report.size, report.streams, report.heads) == (6, 4, 2, 2)
     assert (report.macs_checked, report.file_checked) == (True, True)
 
 
@@ -94,7 +94,7 @@ async def test_a_deleted_waiting_leaf_leaves_a_gap_in_its_chain(world):
 async def test_rows_cut_without_their_heads_show_in_the_newest_head(world):
     rows = world[0].rows
     rows.records = rows.records[:2] + rows.records[4:]
-    rows.tips = [tip for tip in rows.tips if tip.chain == A]
+    rows.tips = [tip for tip in rows.tips if tip.stream == A]
     assert codes(await check(rows)) == [Code.TREE_CUT]
 
 
@@ -102,7 +102,7 @@ async def test_rows_and_heads_cut_together_show_in_the_heads_file_alone(world):
     ledger, heads = world
     rows = ledger.rows
     rows.records = rows.records[:2] + rows.records[4:]
-    rows.tips = [tip for tip in rows.tips if tip.chain == A]
+    rows.tips = [tip for tip in rows.tips if tip.stream == A]
     rows.stored_heads = rows.stored_heads[:1]
     assert (await check(rows)).sound
     assert codes(await check(rows, file=heads.lines())) == [Code.FILE_AHEAD, Code.FILE_HEAD_MISSING]
@@ -122,7 +122,7 @@ async def test_an_old_copy_that_was_continued_with_the_real_keys_shows_in_the_he
 async def test_the_newest_young_leaf_cut_together_with_its_chain_row_is_the_one_thing_not_seen(world):
     rows = world[0].rows
     rows.records.pop()
-    rows.tips = [Tip(A, 3, rows.records[-1].leaf_hash()) if tip.chain == A else tip for tip in rows.tips]
+    rows.tips = [Tip(A, 3, rows.records[-1].leaf_hash()) if tip.stream == A else tip for tip in rows.tips]
     assert (await check(rows, file=world[1].lines())).sound
 
 

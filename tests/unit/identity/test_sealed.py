@@ -117,3 +117,15 @@ def test_every_text_comes_back_as_it_was(value: str, nonce: bytes) -> None:
 def test_arbitrary_bytes_are_broken_and_nothing_else(junk: bytes) -> None:
     with pytest.raises(SealBroken):
         SEALER.open(junk, *PLACE)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_root_key_has_32_bytes(size: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        SealKey("s2", bytes(size))
+
+
+@pytest.mark.parametrize("sealed", [b"", bytes(60), b"\x00" + bytes(12) + bytes(40)])
+def test_what_names_no_key_is_no_sealed_value(sealed: bytes) -> None:
+    with pytest.raises(SealBroken, match="cut"):
+        SEALER.open(sealed, *PLACE)

@@ -86,11 +86,13 @@ def test_the_last_trading_day_of_a_certificate_is_the_last_session_that_begins_w
     assert SHIPPED.last_trading_day_within(at(ends).astimezone(UTC)) == day(last)
 
 
-def test_a_countdown_counts_the_sessions_that_still_begin():
+def test_a_countdown_counts_the_sessions_that_are_not_over():
     ends = at("2026-12-04T15:00:00")  # a Friday
     assert SHIPPED.trading_days_left(ends, at("2026-12-02T08:00:00")) == 3
-    assert SHIPPED.trading_days_left(ends, at("2026-12-02T09:00:00")) == 2, "the session of today has begun"
+    assert SHIPPED.trading_days_left(ends, at("2026-12-02T13:29:59")) == 3
+    assert SHIPPED.trading_days_left(ends, at("2026-12-02T13:30:00")) == 2, "the session of today is over"
     assert SHIPPED.trading_days_left(ends, at("2026-12-04T14:00:00")) == 0
+    assert SHIPPED.trading_days_left(at("2026-12-04T08:00:00"), at("2026-12-04T07:00:00")) == 0, "it ends before nine"
     assert SHIPPED.trading_days_left(ends, at("2026-12-20T08:00:00")) == 0
 
 

@@ -51,8 +51,8 @@ class Begun:
 class ImportRegistry(Protocol):
     """Stores what is imported. A row does not count before `finish`; each method is a transaction."""
 
-    async def known(self, asked: Asked) -> Known:
-        """Return what is on record of these."""
+    async def known(self, asked: Asked, now: datetime) -> Known:
+        """Return what is on record of these; certificates of ours that have ended by `now` do not count."""
         ...
 
     async def begin(self, run: str, input_sha256: str, staff: str, now: datetime) -> Begun:

@@ -169,7 +169,7 @@ class CertificateImport:
         while batch := list(islice(entries, self._batch)):
             start, now = work.number, self._clock.now()
             judged = [one for entry in batch if (one := self._one(entry, judge, work, now)) is not None]
-            known = await self._registry.known(self._asked(judged))
+            known = await self._registry.known(self._asked(judged), now)
             work.rows = []
             for one in judged:
                 self._match(one, known, work, now)

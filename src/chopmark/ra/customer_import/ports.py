@@ -11,6 +11,7 @@ from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import AccountRow, ContactRow, CustomerRow
 from chopmark.messaging.ports import OutboxJob
+from chopmark.tw.mobile import TAIWAN
 
 KEPT = timedelta(days=30)
 """How long a contact that was changed or removed is kept, sealed, so that notices can still be sent to it."""
@@ -56,6 +57,8 @@ class Rules:
     channels: frozenset[Channel] = frozenset(Channel)
     percent: int = 5
     floor: int = 5
+    countries: tuple[str, ...] = (TAIWAN,)
+    """Calling codes of the countries whose mobile numbers are taken."""
 
 
 class StandingMoved(Exception):

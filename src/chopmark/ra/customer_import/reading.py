@@ -7,7 +7,7 @@ and contact of the file.
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -21,7 +21,7 @@ from chopmark.ra.customer_import.cells import Dates
 from chopmark.ra.customer_import.decoding import BLOCK, decoded, encoding_of, lines_of, not_csv
 from chopmark.ra.customer_import.sheet import Column, Fault, Header, Row, check_line, parse_header, separator_of
 from chopmark.tw.email import EmailAddress
-from chopmark.tw.mobile import E164
+from chopmark.tw.mobile import E164, TAIWAN
 from chopmark.tw.person_id import PersonId, PersonIdKind
 
 BATCH: Final = 1000
@@ -82,7 +82,13 @@ def scan(file: IO[bytes]) -> Scan:
     return Scan(size, digest.hexdigest(), encoding, Fault(line, None, "encoding", neither) if line else None)
 
 
-def judged_lines(file: IO[bytes], encoding: str, today: date, dates: Dates = Dates.PLAIN) -> Iterator[Judged]:
+def judged_lines(
+    file: IO[bytes],
+    encoding: str,
+    today: date,
+    dates: Dates = Dates.PLAIN,
+    countries: Collection[str] = (TAIWAN,),
+) -> Iterator[Judged]:
     """Yield every line of the file that is not blank; stop after a header that has faults."""
     header: Header | None = None
     position, separator = 0, ","
@@ -106,7 +112,7 @@ def judged_lines(file: IO[bytes], encoding: str, today: date, dates: Dates = Dat
                 return
             header = first
             continue
-        found = check_line(plain, line, header, today, dates)
+        found = check_line(plain, line, header, today, dates, countries)
         if found is not None:
             yield Judged(line, found, position)
     if header is None:

@@ -75,7 +75,7 @@ _PAGE = 10_000
 
 def rules_of(policy: Policy, percent: int, floor: int) -> Rules:
     """Return the import's rules by this policy, whose channels are those that have a gateway."""
-    return Rules(policy.contact_cooldown, frozenset(policy.channels), percent, floor)
+    return Rules(policy.contact_cooldown, frozenset(policy.channels), percent, floor, policy.countries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class CustomerImport:
         who = self._by(by, allowed)
         with tempfile.TemporaryFile() as scratch:
             spool = self._spool(scratch)
-            typed = _typed(rows, self._today())
+            typed = _typed(rows, self._today(), self._rules.countries)
             report = await self._judge(typed, spool, Seen(), "utf-8", _silent_at, allowed)
             if report.faults:
                 return report
@@ -200,7 +200,7 @@ class CustomerImport:
             whole = scan(file)
             if whole.fault is not None:
                 return Report(whole.encoding, 0, (whole.fault,)), whole.sha256, whole.size
-            lines = judged_lines(file, whole.encoding, self._today(), dates)
+            lines = judged_lines(file, whole.encoding, self._today(), dates, self._rules.countries)
             report = await self._judge(lines, spool, seen, whole.encoding, lambda at: tell(at, 2 * whole.size), allowed)
         return report, whole.sha256, whole.size
 
@@ -338,14 +338,14 @@ class CustomerImport:
         now = self._clock.now()
         chains = {staff_chain(who.staff): None} | {customer_stream(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
-        builders = {chain: self._audit_log.builder(tip, now) for chain, tip in tips.items()}
+        builders = {stream: self._audit_log.builder(tip, now) for stream, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
         staff = builders[staff_chain(who.staff)]
         records = [staff.record(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
-            chain = customer_stream(one.customer)
-            record = builders[chain].record(one.event, by=who.staff, **one.facts)
-            builders[chain] = builders[chain].after(record)
+            stream = customer_stream(one.customer)
+            record = builders[stream].record(one.event, by=who.staff, **one.facts)
+            builders[stream] = builders[stream].after(record)
             records.append(record)
         return records
 
@@ -361,10 +361,10 @@ def _clashes(one: Waiting, owners: Owners) -> Iterator[Fault]:
             yield Fault(one.line, Column.ACCOUNTS, "accounts.taken", said)
 
 
-def _typed(rows: Iterable[Mapping[str, str]], today: date) -> Iterator[Judged]:
+def _typed(rows: Iterable[Mapping[str, str]], today: date, countries: Collection[str]) -> Iterator[Judged]:
     for line, given in enumerate(rows, 1):
         cells = {column: given.get(column.value, "") for column in Column}
-        yield Judged(line, check_cells(cells, line, today), line)
+        yield Judged(line, check_cells(cells, line, today, countries=countries), line)
 
 
 def _silent(done: int, total: int) -> None:

@@ -7,7 +7,7 @@ neither the directory nor the file.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
@@ -21,7 +21,7 @@ from chopmark.ra.customer_import.cells import Dates, read_date, spoiled, unguard
 from chopmark.tw.account import label, parse_account
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.email import EmailAddress, parse_email
-from chopmark.tw.mobile import E164, parse_mobile
+from chopmark.tw.mobile import E164, TAIWAN, parse_mobile
 from chopmark.tw.person_id import PersonId, PersonIdKind, parse_person_id
 from chopmark.tw.text import capitals, compact, has_hidden
 
@@ -129,7 +129,12 @@ def parse_header(written: str, line: int = 1, separator: str = ",") -> Header | 
 
 
 def check_line(
-    written: str, line: int, header: Header, today: date, dates: Dates = Dates.PLAIN
+    written: str,
+    line: int,
+    header: Header,
+    today: date,
+    dates: Dates = Dates.PLAIN,
+    countries: Collection[str] = (TAIWAN,),
 ) -> Row | tuple[Fault, ...] | None:
     """Return the line's row, or its faults, or None for a blank line."""
     cells = _cells(written, header.separator)
@@ -144,11 +149,15 @@ def check_line(
             "This line has %(found)s cells and the header has %(wanted)s.", found=len(cells), wanted=len(header.columns)
         )
         return (Fault(line, None, "cells", wrong),)
-    return check_cells(dict(zip(header.columns, cells, strict=True)), line, today, dates)
+    return check_cells(dict(zip(header.columns, cells, strict=True)), line, today, dates, countries)
 
 
 def check_cells(
-    cells: Mapping[Column, str], line: int, today: date, dates: Dates = Dates.PLAIN
+    cells: Mapping[Column, str],
+    line: int,
+    today: date,
+    dates: Dates = Dates.PLAIN,
+    countries: Collection[str] = (TAIWAN,),
 ) -> Row | tuple[Fault, ...]:
     """Return the row that these cells make, or all their faults; `today` is the date in Taiwan."""
     typed = {column: unguarded(cell) for column, cell in cells.items()}
@@ -169,7 +178,7 @@ def check_cells(
     customer = sound(Column.CUSTOMER, parse_customer_number(typed[Column.CUSTOMER]))
     person = sound(Column.PERSON_ID, _person_id(typed[Column.PERSON_ID]))
     birth_date = unless_empty(Column.BIRTH_DATE, lambda raw: read_date(raw, today, dates))
-    mobile = unless_empty(Column.MOBILE, _mobile)
+    mobile = unless_empty(Column.MOBILE, lambda raw: _mobile(raw, countries))
     email = unless_empty(Column.EMAIL, email_address)
     accounts = tuple(sound(Column.ACCOUNTS, found) for found in _accounts(typed[Column.ACCOUNTS]))
     whole = tuple(account for account in accounts if account is not None)
@@ -249,8 +258,8 @@ def _unfit_name(name: str) -> tuple[str, Text] | None:
     return None
 
 
-def _mobile(raw: str) -> E164 | Refusal:
-    read, lost = parse_mobile(raw), zero_lost(raw)
+def _mobile(raw: str, countries: Collection[str]) -> E164 | Refusal:
+    read, lost = parse_mobile(raw, countries), zero_lost(raw)
     return replace(read, public=lost) if isinstance(read, Refusal) and lost is not None else read
 
 

@@ -9,6 +9,8 @@ from chopmark.core.types import Channel
 OPENING_WORD = "opening"
 LAST_WORD = "last"
 _MOST_URGENT = 1000
+DEAD_FOR = timedelta(days=60)
+"""A contact that a gateway called dead is tried again after so long, or when it is changed."""
 
 
 @dataclass(frozen=True, slots=True, order=False)

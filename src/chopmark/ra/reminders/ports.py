@@ -6,6 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.attempts import Attempt
@@ -238,6 +239,6 @@ class ReminderPreferences(Protocol):
         """Return what the customer asked for."""
         ...
 
-    async def put(self, customer: CustomerId, wishes: Wishes, now: datetime) -> None:
-        """Store what the customer asks for from now on."""
+    async def put(self, customer: CustomerId, wishes: Wishes, now: datetime, record: AuditRecord) -> None:
+        """Store what the customer asks for from now on, with its record."""
         ...

@@ -23,15 +23,15 @@ INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac)
 VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
 
-
 TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
 LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
+RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 
 
 def record_of(row: Row) -> StoredRecord:
     """Return a record with its columns as they are stored. Nothing is checked."""
     return StoredRecord(
-        chain=row["chain"],
+        stream=row["chain"],
         version=row["version"],
         previous=row["previous"],
         at=row["at"],
@@ -79,8 +79,8 @@ def write_with_record(record: AuditRecord, *parts: Query, batchable: bool = Fals
     """
     done = yield from at_once(*parts, *_parts(record), batchable=batchable)
     if done is None:
-        if tip_of(record.chain, (yield query(TIP, chain=record.chain))) != Tip(
-            record.chain, record.version - 1, record.previous
+        if tip_of(record.stream, (yield query(TIP, chain=record.stream))) != Tip(
+            record.stream, record.version - 1, record.previous
         ):
             raise StaleStream
         return None
@@ -97,11 +97,11 @@ def _parts(record: AuditRecord) -> tuple[Query, Query]:
     """Return the guard that moves the tip of the stream, and the statement that stores the record."""
     tip = next_tip(record).leaf_hash
     if record.version == 1:
-        move = guard(_FIRST, chain=record.chain, tip=tip)
+        move = guard(_FIRST, chain=record.stream, tip=tip)
     else:
         move = guard(
             _NEXT,
-            chain=record.chain,
+            chain=record.stream,
             version=record.version,
             tip=tip,
             before=record.version - 1,
@@ -110,7 +110,7 @@ def _parts(record: AuditRecord) -> tuple[Query, Query]:
     row = record.stored()
     entry = query(
         _LEAF,
-        chain=row.chain,
+        chain=row.stream,
         version=row.version,
         previous=row.previous,
         at=row.at,

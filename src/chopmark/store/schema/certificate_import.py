@@ -34,6 +34,7 @@ imported_certificates = Table(
     words("approved_by", null=True),
     Index("imported_by_customer", "customer", "not_after"),
     Index("imported_by_key", "spki_sha256"),
+    Index("imported_by_end", "not_after", "fingerprint"),
     Index("imported_by_run", "run"),
     partial("imported_living", "not_after", "fingerprint", where="state = 'active'"),
     partial("imported_to_revoke", "revoke_after", where="revoke_after IS NOT NULL"),

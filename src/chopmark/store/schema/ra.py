@@ -126,6 +126,7 @@ holdings = Table(
     words("superseded_by", null=True),
     Index("holdings_by_customer", "customer", "issued_at"),
     Index("holdings_by_key", "spki_sha256"),
+    Index("holdings_by_end", "not_after", "serial"),
     unique_where("holdings_one_active", "customer", "profile", where="state = 'active'"),
     partial("holdings_living", "not_after", "serial", where="state = 'active'"),
 )

@@ -37,7 +37,7 @@ from chopmark.web.pages.frames import lang_of
 from chopmark.web.presenters import credential_for, order_view
 from chopmark.web.problems import PROBLEMS
 from chopmark.web.session import Authenticated, enter, set_known, set_session
-from chopmark.web.state import AnyRequest, services
+from chopmark.web.state import AnyRequest, address_of, services
 
 Req = Request[Any, Any, Any]
 T = TypeVar("T", bound=msgspec.Struct)
@@ -140,7 +140,9 @@ async def challenge(request: Req, order_id: FromPath[str], data: JSONBody[Channe
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         return _order(
             request,
-            await services(request).ra.rekey.challenge(authenticated.caller, OrderId(order_id), data.channel),
+            await services(request).ra.rekey.challenge(
+                authenticated.caller, OrderId(order_id), data.channel, address_of(request)
+            ),
             201,
         )
 
@@ -180,8 +182,9 @@ async def _stepping_up(
     async def do(authenticated: AuthenticatedRequest) -> Response[OrderOut]:
         response = _order(request, await answered(authenticated))
         lost = None if authenticated.repeat is None else authenticated.repeat.digest
-        set_session(request, response, await services(request).identity.sessions.step_up(authenticated.session, lost))
-        await set_known(request, response, authenticated.session, coded=True)
+        stepped = await services(request).identity.sessions.step_up(authenticated.session, lost)
+        set_session(request, response, stepped.token)
+        set_known(request, response, stepped.known)
         return response
 
     try:

@@ -1,8 +1,9 @@
-"""Customers' words for the values of `words`: message ids, one place, so that no page invents its own."""
+"""The words that pages use for states, channels and other values, as message ids."""
 
 from collections.abc import Mapping
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
+from chopmark.ra.reminders.ports import ReminderState
 
 STATE: Mapping[CertificateState, Text] = {
     CertificateState.RESERVED: text("Being made"),
@@ -33,6 +34,18 @@ REASON: Mapping[Reason, Text] = {
 }
 
 CHANNEL: Mapping[Channel, Text] = {Channel.MOBILE: text("Mobile phone"), Channel.EMAIL: text("E-mail")}
+
+BY_CHANNEL: Mapping[Channel, Text] = {Channel.MOBILE: text("by text message"), Channel.EMAIL: text("by e-mail")}
+
+REMINDER: Mapping[ReminderState, Text] = {
+    ReminderState.PLANNED: text("Planned"),
+    ReminderState.SENT: text("Sent"),
+    ReminderState.UNKNOWN: text("Perhaps sent"),
+    ReminderState.FAILED: text("Could not be sent"),
+    ReminderState.UNREACHABLE: text("Nobody reached"),
+    ReminderState.STOPPED: text("Not needed any more"),
+    ReminderState.SKIPPED: text("Left out"),
+}
 
 KEY_HOME: Mapping[KeyHome, Text] = {
     KeyHome.BROWSER: text("In this browser"),

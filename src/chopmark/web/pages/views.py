@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import ClassVar
 
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, Reason, Text, text
+from chopmark.ra.overview import Countdown
 from chopmark.web.brand import SERVICE_NAMES, Brand, ServiceKey
 from chopmark.web.i18n import Lang
 
@@ -120,6 +121,8 @@ class CertificateView:
     superseded_by: str | None = None
     issuer: str | None = None
     """The name of its former issuer; None for a certificate of the firm's own CA."""
+    countdown: Countdown | None = None
+    """Shown beside the days left, where the trading days are known."""
 
 
 # --- the way in -------------------------------------------------------------------------------

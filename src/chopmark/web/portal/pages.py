@@ -1,6 +1,7 @@
 """The portal's plain pages: the way in, home, overview, apply, inquiry, revoke, details; forms need no script."""
 
 from base64 import urlsafe_b64encode
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -189,7 +190,7 @@ async def launch_confirm(request: Req) -> Redirect:
     opened, wanted = await web.identity.launches.confirm(Secret(ticket), visitor, token_of(request), network)
     response = Redirect(_WANTED.get(wanted or "", "/certificates"), status_code=303)
     set_session(request, response, opened.token)
-    await set_known(request, response, opened.session)
+    set_known(request, response, await web.identity.sessions.recognise(opened.session))
     response.set_cookie(private_cookie(request, "ticket", "", max_age=0))
     return response
 
@@ -214,7 +215,9 @@ def _label(request: Req, view: Overview, number: AccountNumber) -> str:
 
 def _certificate(request: Req, view: Overview, certificate: SubscriberCertificate) -> CertificateView:
     issuer = former_name(services(request), certificate, lang_of(request))
-    return certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
+    shown = certificate_view(certificate, _label(request, view, certificate.account), view.now, issuer)
+    counts = view.present is not None and certificate.serial == view.present.serial
+    return replace(shown, countdown=view.countdown) if counts else shown
 
 
 @get("/home")

@@ -177,7 +177,7 @@ class AuditSource:
         async for row in self._rows(_ALL_WAITING):
             yield record_of(row)
 
-    async def chains(self) -> AsyncIterator[Tip]:
+    async def streams(self) -> AsyncIterator[Tip]:
         """Yield the tip of every stream."""
         async for row in self._rows(_ALL_CHAINS):
             yield Tip(row["chain"], row["version"], row["tip"])
@@ -249,7 +249,7 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
 
 def _places(placed: Sequence[Placed]) -> str:
     return json.dumps(
-        [{"chain": record.chain, "version": record.version, "position": record.index} for record in placed]
+        [{"chain": record.stream, "version": record.version, "position": record.index} for record in placed]
     )
 
 

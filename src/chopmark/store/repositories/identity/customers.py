@@ -36,10 +36,9 @@ FROM contacts WHERE customer = :customer
 """
 ACCOUNTS = "SELECT number, kind FROM accounts WHERE customer = :customer ORDER BY position"
 _PASSWORD = "SELECT customer, phc, kind, expires_at FROM passwords WHERE customer = :customer"
-_BINDING = """
-SELECT (SELECT set_at FROM passwords WHERE customer = :customer) AS set_at,
-  (SELECT MIN(closed_at) FROM entries WHERE subject = :customer) AS closed_at
-"""
+_BOUND = """(SELECT set_at FROM passwords WHERE customer = {customer}) AS set_at,
+  (SELECT MIN(closed_at) FROM entries WHERE subject = {customer}) AS closed_at"""
+_BINDING = f"SELECT {_BOUND.format(customer=':customer')}"
 _CLAIMANT = """
 SELECT c.id, p.phc, p.kind, p.expires_at, p.set_at,
   CASE WHEN c.id = :number THEN 0 WHEN c.person_id_hash = :person THEN 1 ELSE 2 END AS nearness
@@ -65,9 +64,9 @@ SELECT login FROM sessions WHERE customer = :customer AND login IS NOT NULL ORDE
 """
 SEEN = f"UPDATE sessions SET seen_at = :now WHERE id_hash = :id_hash AND (seen_at < :now OR seen_at > {AHEAD})"
 _CLOSE = "DELETE FROM sessions WHERE id_hash = :id_hash"
-_ROTATE = """
+_ROTATE = f"""
 UPDATE sessions SET id_hash = :new_hash, previous_hash = :previous, previous_repeat = :repeat, previous_until = :until
-WHERE id_hash = :id_hash RETURNING customer
+WHERE id_hash = :id_hash RETURNING {_BOUND.format(customer="sessions.customer")}
 """
 _REPEATABLE = f"""
 previous_hash = :old_hash AND previous_repeat = :repeat AND previous_until > :now AND ends_at > :now
@@ -134,6 +133,10 @@ def session_of(row: Row) -> Session:
         moment(row["seen_at"]),
         moment(row["ends_at"]),
     )
+
+
+def _binding(row: Row) -> Binding:
+    return Binding(moment_or_none(row["set_at"]), row["closed_at"] is not None)
 
 
 class CustomerRepository:
@@ -209,8 +212,7 @@ class CustomerRepository:
         """Return when the customer's password was set, and whether one of their entries is closed."""
 
         def script() -> Script[Binding]:
-            (row,) = yield whole(_BINDING, customer=customer)
-            return Binding(moment_or_none(row["set_at"]), row["closed_at"] is not None)
+            return _binding((yield whole(_BINDING, customer=customer))[0])
 
         return await self._engine.read(script)
 
@@ -306,8 +308,10 @@ class SessionRepository:
 
         return await self._engine.read(script)
 
-    async def rotate(self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord) -> bool:
-        """Give a session a new id.
+    async def rotate(
+        self, id_hash: bytes, new_hash: bytes, lost: LostAnswer | None, record: AuditRecord
+    ) -> Binding | None:
+        """Give a session a new id, and return its customer's binding; None when there is no such session.
 
         The old id is invalid at once on all nodes, except for the repeat that `lost` allows.
         """
@@ -320,8 +324,9 @@ class SessionRepository:
             until=None if lost is None else ms(lost.until),
         )
 
-        def script() -> Script[bool]:
-            return (yield from write_with_record(record, rotate)) is not None
+        def script() -> Script[Binding | None]:
+            done = yield from write_with_record(record, rotate)
+            return None if done is None else _binding(done[0][0])
 
         return await self._engine.run(script)
 

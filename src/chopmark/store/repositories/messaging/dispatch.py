@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from chopmark.audit.record import StreamId
 from chopmark.messaging.ports import OutboxJob, OutboxJobKind
-from chopmark.ra.dispatch import Papers, chain_of
+from chopmark.ra.dispatch import Papers, stream_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
 from chopmark.store.repositories.identity.customers import contact_of
@@ -44,7 +44,7 @@ class DispatchRepository:
         parts: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=_list(work.customer for work in works)),
             query(_CHALLENGES.format(listed=listed), listed=_list(work.challenge for work in works)),
-            query(_TIPS.format(listed=listed), listed=_list(map(chain_of, works))),
+            query(_TIPS.format(listed=listed), listed=_list(map(stream_of, works))),
         )
         told = _list(work.customer for work in works if work.kind is OutboxJobKind.NOTICE)
         if told != _NOBODY:

@@ -7,18 +7,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chopmark.limits.rate_limits import RateLimit
-from chopmark.messaging.configuration import SendLimits
+from chopmark.messaging.configuration import Pumping, SendLimits
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, whole
 from chopmark.store.repositories.rate_limits import RateLimitRepository
 
 _DAY = timedelta(days=1)
-WATCHED: Final = timedelta(hours=1)
 ANSWERED_WITHIN: Final = timedelta(minutes=5)
-MOST_UNANSWERED: Final = 200
-LEAST_ANSWERED: Final = 0.2
-"""Of more than 200 codes by SMS in an hour a fifth is answered, or none goes out until the hour has passed."""
 LOOKS_EVERY: Final = timedelta(seconds=30)
 _CODES = """
 SELECT
@@ -35,11 +31,14 @@ class SpendingRepository:
     With `percent`, what it counts may use so much of each limit, and the rest is left for codes.
     """
 
-    def __init__(self, engine: Engine, limits: Mapping[str, SendLimits], *, percent: int = 100) -> None:
+    def __init__(
+        self, engine: Engine, limits: Mapping[str, SendLimits], *, percent: int = 100, pumping: Pumping | None = None
+    ) -> None:
         self._engine = engine
         self._rate_limits = RateLimitRepository(engine)
         self._limits = limits
         self._percent = percent
+        self._pumping = pumping or Pumping()
         self._looked_at: datetime | None = None
         self._pumped = False
 
@@ -62,12 +61,10 @@ class SpendingRepository:
             self._looked_at, self._pumped = now, await self._engine.read(self._count, now)
         return self._pumped
 
-    @staticmethod
-    def _count(now: datetime) -> Script[bool]:
-        rows = yield whole(_CODES, since=ms(now - WATCHED), until=ms(now - ANSWERED_WITHIN))
+    def _count(self, now: datetime) -> Script[bool]:
+        rows = yield whole(_CODES, since=ms(now - self._pumping.watched), until=ms(now - ANSWERED_WITHIN))
         unanswered, answered = int(rows[0]["unanswered"]), int(rows[0]["answered"])
-        asked = unanswered + answered
-        return asked > MOST_UNANSWERED and answered < asked * LEAST_ANSWERED
+        return self._pumping.seen(unanswered + answered, answered)
 
     def _of(self, gateway: str, segments: int) -> tuple[RateLimit, ...]:
         """Return a use of the day's messages, and one of the day's SMS for each that is paid for."""

@@ -36,7 +36,9 @@ _BLOCKED = """
 SELECT spki_sha256 FROM blocked_keys WHERE spki_sha256 {among}
 UNION SELECT spki_sha256 FROM keys WHERE spki_sha256 {among} AND blocked IS NOT NULL
 """
-_CERTIFIED = "SELECT customer FROM holdings WHERE customer {among} AND state IN ('active', 'held')"
+_CERTIFIED = (
+    "SELECT customer FROM holdings WHERE customer {among} AND state IN ('active', 'held') AND not_after >= :now"
+)
 _UNFINISHED = "SELECT run, done FROM certificate_imports WHERE input_sha256 = :input AND state = 'staging'"
 _GIVE_UP_OTHERS = "UPDATE certificate_imports SET state = 'given_up' WHERE state = 'staging' AND input_sha256 <> :input"
 _BEGIN = """
@@ -82,11 +84,11 @@ class CertificateImportRegistry:
         self._engine = engine
         self._among = _AMONG[engine.dialect]
 
-    async def known(self, asked: Asked) -> Known:
+    async def known(self, asked: Asked, now: datetime) -> Known:
         """As `ImportRegistry.known`."""
-        return await self._engine.read(self._known, asked)
+        return await self._engine.read(self._known, asked, now)
 
-    def _known(self, asked: Asked) -> Script[Known]:
+    def _known(self, asked: Asked, now: datetime) -> Script[Known]:
         persons = yield from self._listed(_PERSONS, asked.persons)
         customers = yield from self._listed(_CUSTOMERS, asked.customers)
         accounts = yield from self._listed(_ACCOUNTS, asked.accounts)
@@ -97,7 +99,7 @@ class CertificateImportRegistry:
             keys[spki] = keys.get(spki, frozenset()) | {CustomerId(row["customer"])}
         blocked = yield from self._listed(_BLOCKED, asked.keys)
         whose = {row["customer"] for row in (*persons, *customers, *accounts)}
-        certified = yield from self._listed(_CERTIFIED, whose)
+        certified = yield from self._listed(_CERTIFIED, whose, now=ms(now))
         return Known(
             {row["named"]: CustomerId(row["customer"]) for row in persons},
             {AccountNumber(row["named"]): CustomerId(row["customer"]) for row in accounts},
@@ -108,10 +110,10 @@ class CertificateImportRegistry:
             frozenset(CustomerId(row["customer"]) for row in certified),
         )
 
-    def _listed(self, sql: str, values: Collection[str]) -> Script[list[Row]]:
+    def _listed(self, sql: str, values: Collection[str], **more: Value) -> Script[list[Row]]:
         if not values:
             return []
-        return (yield query(sql.format(among=self._among), listed=json.dumps(sorted(values))))
+        return (yield query(sql.format(among=self._among), listed=json.dumps(sorted(values)), **more))
 
     async def begin(self, run: str, input_sha256: str, staff: str, now: datetime) -> Begun:
         """As `ImportRegistry.begin`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from chopmark.audit.record import AuditRecord
+from chopmark.audit.record import AuditRecord, StoredRecord
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import ActingLogin, Channel, CustomerId, Installed, LoginId, OrderId, OrderState
 from chopmark.limits.rate_limits import RateLimit
@@ -36,7 +36,7 @@ from chopmark.store.repositories.ra.order_rows import (
     order_of,
 )
 from chopmark.store.repositories.ra.revoking import NotRevoked, revoked
-from chopmark.store.repositories.records import append, note, write_with_record
+from chopmark.store.repositories.records import RECORDS, append, note, record_of, write_with_record
 
 _INSERT = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
@@ -204,13 +204,13 @@ class OrderRepository:
 
     async def submit(
         self, order: Order, consent: str, acting: ActingLogin, fresh_since: datetime, now: datetime, record: AuditRecord
-    ) -> bool:
+    ) -> tuple[StoredRecord, ...]:
         """Submit an order that this login has approved since `fresh_since`, if it is as the caller has read it.
 
-        Works once.
+        Works once. Return the order's records with this one; none when it was not submitted.
         """
 
-        def script() -> Script[bool]:
+        def script() -> Script[tuple[StoredRecord, ...]]:
             once = guard(
                 _SUBMIT,
                 id=order.id,
@@ -222,7 +222,8 @@ class OrderRepository:
                 known=words(frozenset(acting.known)),
                 spki=order.spki_sha256,
             )
-            return (yield from write_with_record(record, once)) is not None
+            done = yield from write_with_record(record, query(RECORDS, chain=record.stream), once)
+            return () if done is None else (*map(record_of, done[0]), record.stored())
 
         return await self._engine.run(script)
 

@@ -15,9 +15,8 @@ from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine, Snapshot
 from chopmark.store.engine.script import Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.ra.order_rows import ORDER, order_of
-from chopmark.store.repositories.records import LEAF, record_of, write_with_record
+from chopmark.store.repositories.records import LEAF, RECORDS, record_of, write_with_record
 
-_RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 _WITH_CA = f"{ORDER} AND state IN ('submitted', 'pending')"
 _STUCK = """
 SELECT id FROM orders
@@ -51,11 +50,10 @@ class SubmissionRepository:
         """Return a submitted or pending order with its records, as of one moment; None when it is neither any more."""
 
         def script() -> Script[Submitted | None]:
-            found = yield from at_once(guard(_WITH_CA, id=order), query(_RECORDS, chain=order_stream(order)))
+            found = yield from at_once(guard(_WITH_CA, id=order), query(RECORDS, chain=order_stream(order)))
             if found is None:
                 return None
-            (row, *_), records = found
-            return Submitted(_order(row), tuple(map(record_of, records)))
+            return Submitted(_order(found[0][0]), tuple(map(record_of, found[1])))
 
         return await self._engine.read(script)
 
@@ -105,15 +103,15 @@ class Chains:
         self._next: StoredRecord | None = None
         self._last: tuple[str, tuple[StoredRecord, ...]] = "", ()
 
-    async def of(self, chain: str) -> tuple[StoredRecord, ...]:
+    async def of(self, stream: str) -> tuple[StoredRecord, ...]:
         """Return the records of a stream; none when the next records are of another stream."""
-        if self._last[0] != chain:
+        if self._last[0] != stream:
             self._next = self._next or await anext(self._records, None)
             records: list[StoredRecord] = []
-            while self._next is not None and self._next.chain == chain:
+            while self._next is not None and self._next.stream == stream:
                 records.append(self._next)
                 self._next = await anext(self._records, None)
-            self._last = chain, tuple(records)
+            self._last = stream, tuple(records)
         return self._last[1]
 
 

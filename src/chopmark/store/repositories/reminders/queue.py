@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
+from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.attempts import Attempt, Fate
 from chopmark.messaging.ports import FaultReason
@@ -23,6 +24,7 @@ from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, moment_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
 from chopmark.store.repositories.reminders.plans import LISTED
 
@@ -241,14 +243,14 @@ class ReminderPreferenceRepository:
         rows = await self._engine.read(_one, whole(sql, customer=customer))
         return wishes_of(rows[0]) if rows else Wishes()
 
-    async def put(self, customer: CustomerId, wishes: Wishes, now: datetime) -> None:
+    async def put(self, customer: CustomerId, wishes: Wishes, now: datetime, record: AuditRecord) -> None:
         """As `ReminderPreferences.put`."""
         values = {
             "channel": None if wishes.channel is None else wishes.channel.value,
             "language": wishes.language,
             "paused_until": ms_or_none(wishes.paused_until),
         }
-        await self._engine.run(_one, whole(_PUT, customer=customer, now=ms(now), **values))
+        await self._engine.run(note, record, query(_PUT, customer=customer, now=ms(now), **values))
 
 
 def wishes_of(row: Row) -> Wishes:

@@ -11,7 +11,7 @@ from chopmark.messaging.ports import OutboxJob
 from chopmark.stepup import challenge as pure
 from chopmark.stepup.challenge import Challenge, ChallengeState
 from chopmark.stepup.ports import CODE, Charged, FailureLimits, SendLimits, Sequel
-from chopmark.stepup.verifier import HELD, pause_of
+from chopmark.stepup.verifier import HELD, OF_BLOCK, OF_COUNTRY, pause_of
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
@@ -224,6 +224,8 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
     if spent.name == pause_of(challenge.customer):
         return pure.too_soon(now + timedelta(seconds=spent.retry_after_s), now)
     minutes = -(-spent.retry_after_s // 60)
+    if spent.name.startswith((OF_BLOCK, OF_COUNTRY)):
+        return pure.sms_used_up(minutes, spent.retry_after_s, abroad=spent.name.startswith(OF_COUNTRY))
     return Refusal(
         Kind.TOO_MANY,
         text("Too many codes were sent here. Please try again in %(minutes)s minutes, or call us.", minutes=minutes),

@@ -1,0 +1,45 @@
+"""The page of a certificate's reminders: seen and asked for without a script."""
+
+from tests.web.counter import World
+
+PAGE = "/certificates/reminders"
+
+
+async def test_a_customer_sees_what_will_be_sent_and_asks_for_something_else(world: World) -> None:
+    browser = await world.signed_in("C10001")
+    page = (await browser.get(f"{PAGE}?lang=en")).text
+    assert "days before the last trading day" in page
+    assert "by e-mail" in page
+    assert "Pause until" in page
+    until = page.split('<option value="2')[1].split('"')[0]
+    answer = await browser.form(PAGE, channel="email", paused_until=f"2{until}")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{PAGE}?saved=true")
+    page = (await browser.get(answer.headers["location"])).text
+    assert "We have noted how you want to be reminded." in page
+    assert f'<option value="2{until}" selected>' in page
+    assert "Paused" in page
+    assert "by text message</span>" not in page
+
+
+async def test_a_wrong_answer_is_shown_beside_its_question_and_changes_nothing(world: World) -> None:
+    browser = await world.signed_in("C10001")
+    await browser.get(f"{PAGE}?lang=en")
+    for given in ({"paused_until": "2099-01-01"}, {"paused_until": "soon"}, {"channel": "pigeon"}):
+        answer = await browser.form(PAGE, **given)
+        assert answer.status_code == 400
+        assert "Please choose one of the" in answer.text
+    assert await world.rows("SELECT * FROM reminder_preferences") == []
+
+
+async def test_who_has_no_certificate_is_told_so(world: World) -> None:
+    browser = await world.signed_in("C10003")
+    assert "You have no valid certificate" in (await browser.get(f"{PAGE}?lang=en")).text
+
+
+async def test_the_demo_s_inbox_has_the_reminders_of_its_past_and_the_page_knows_of_them(world: World) -> None:
+    subjects = [one["subject"] for one in (await world.browser().get("/demo/inbox", Accept="application/json")).json()]
+    assert sum("電子憑證即將到期" in subject for subject in subjects) > 10
+    browser = await world.signed_in("C10001")
+    page = (await browser.get(f"{PAGE}?lang=en")).text
+    assert "Sent</strong>" in page, "renewal opened ten days ago"
+    assert "Planned</strong>" in page
