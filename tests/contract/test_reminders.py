@@ -239,6 +239,7 @@ async def asked(reminded: Reminded, wishes: Wishes) -> None:
         record = builder.record(Event.RA_REMINDERS_ASKED, customer=ANN)
         await preferences.put(CustomerId(ANN), wishes, now, record)
 
+    assert isinstance(reminded.world, World)
     await reminded.world.services.foundation.audit_log.write(customer_stream(CustomerId(ANN)), attempt)
 
 
