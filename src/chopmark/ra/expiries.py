@@ -25,10 +25,7 @@ Only: TypeAlias = Literal["all", "cannot-trade", "unnoticed", "unreachable"]
 
 
 class Funnel(StrEnum):
-    """How far the renewal of a certificate is: the last of these that has happened.
-
-    The first use of a new one is not known.
-    """
+    """How far the renewal of a certificate is: the last of these that has happened. First use is not known."""
 
     QUIET = "quiet"
     """No reminder was sent, and nothing below has happened."""
