@@ -139,7 +139,7 @@ class FaultReason(StrEnum):
 OF_RECIPIENT = frozenset(
     {FaultReason.DESTINATION, FaultReason.BARRED, FaultReason.DEFERRED, FaultReason.CONTENT, FaultReason.BUDGET}
 )
-"""The reasons that concern only the recipient: they do not count as faults of the gateway."""
+"""The reasons that are no faults of the gateway: they concern one recipient, one text, or our own limits."""
 
 
 class Verdict(StrEnum):
