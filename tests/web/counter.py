@@ -286,7 +286,7 @@ class Errand:
         return await self.call(f"{self.path}/key", body, "PUT")
 
     async def possess(self) -> Answer:
-        """Prove to have the key in this login."""
+        """Prove possession of the key in this login."""
         given = (await self.browser.api(f"{self.path}/nonce")).json()
         proof = self.key.possess(
             portal=self.order["portal"],

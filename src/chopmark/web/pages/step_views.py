@@ -93,7 +93,7 @@ class ProgramInstallPage:
 
 @dataclass(frozen=True, slots=True)
 class PossessionStepPage:
-    """The order's key was bound in another login. The customer proves to have the key here too, or begins again.
+    """The order's key was bound in another login. Here the customer proves possession of the key, or begins again.
 
     `by_words`: a program made the key, and the customer types the key words that it shows. `needed`: the order cannot
     go on without this proof.
