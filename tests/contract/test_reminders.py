@@ -5,6 +5,8 @@ from datetime import date, datetime, time, timedelta
 
 import pytest
 
+from chopmark.app.settings_reminders import Reminders
+from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import customer_stream
@@ -239,6 +241,7 @@ async def asked(reminded: Reminded, wishes: Wishes) -> None:
         record = builder.record(Event.RA_REMINDERS_ASKED, customer=ANN)
         await preferences.put(CustomerId(ANN), wishes, now, record)
 
+    assert isinstance(reminded.world, World)
     await reminded.world.services.foundation.audit_log.write(customer_stream(CustomerId(ANN)), attempt)
 
 
@@ -272,6 +275,15 @@ async def test_no_reminder_is_claimed_while_a_code_waits(reminded: Reminded) -> 
     assert reminded.sent == []
     await reminded.world.change("UPDATE work SET done_at = 0 WHERE id = 'w'")
     assert await reminded.reminding().once() == 1
+
+
+@pytest.mark.parametrize("job", ["remind-plan", "remind"])
+async def test_the_worker_has_the_jobs_of_reminders_and_a_firm_may_switch_them_off(world: World, job: str) -> None:
+    assert await world.once(job) == 0
+    foundation = world.services.foundation
+    silent = foundation.settings.model_copy(update={"reminders": Reminders(send="no")})
+    services = replace(world.services, foundation=replace(foundation, settings=silent))
+    assert job not in {task.name for task in tasks(services)}
 
 
 async def test_reminders_leave_a_part_of_each_gateways_day_for_codes(reminded: Reminded) -> None:

@@ -60,8 +60,7 @@ BROUGHT = timedelta(days=10)
 """So long ago the old CA's certificates were imported."""
 _BEGUN, _MADE = "demo_begun", "demo_made"
 _AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
-"""The worker's jobs that are due after a simulated year; without running them, a first start would report them as
- late."""
+"""The worker's jobs that are due after a simulated year; otherwise a first start would report them as late."""
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 

@@ -12,7 +12,7 @@ class Person:
     """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made.
 
     `key` is the kind of their key, because other programs made some of them. `former_left` are the days that a
-    certificate of the old CA still lasts; `revoked_there` says that the old CA has revoked it.
+        certificate of the old CA still lasts; `revoked_there` says that the old CA has revoked it.
     """
 
     number: str

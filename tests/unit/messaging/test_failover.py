@@ -51,6 +51,30 @@ class Scripted:
         return Receipt(self.name, "7")
 
 
+async def test_what_goes_out_once_is_not_given_to_another_gateway_after_a_lost_answer_nor_to_the_same_one_again() -> (
+    None
+):
+    perhaps = GatewayFault(FaultReason.DROPPED, Verdict.LATER, perhaps=True)
+    first, second = Scripted("a", perhaps), Scripted("b")
+    router = Router([first, second], MemoryAttempts(), once=True)
+    for _ in range(2):
+        fault = await refused(router)
+        assert fault.verdict is Verdict.UNKNOWN
+    assert (len(first.seen), len(second.seen)) == (1, 0)
+    ordinary = Router([Scripted("a", perhaps), second], MemoryAttempts())
+    assert (await ordinary.send(MESSAGE, NOW)).gateway == "b"
+
+
+async def test_what_goes_out_once_is_given_to_the_next_gateway_if_the_first_certainly_does_not_have_it() -> None:
+    router = Router([Scripted("a", down()), Scripted("b")], MemoryAttempts(), once=True)
+    assert (await router.send(MESSAGE, NOW)).gateway == "b"
+
+
+def test_what_goes_out_once_needs_attempts_on_record() -> None:
+    with pytest.raises(ValueError, match="on record"):
+        Router([Scripted("a")], once=True)
+
+
 def down() -> GatewayFault:
     return GatewayFault(FaultReason.UNREACHABLE, Verdict.LATER)
 

@@ -247,6 +247,21 @@ async def test_a_notice_whose_answer_was_lost_is_mailed_again_under_the_same_mes
     assert handler.envelopes[0].content == handler.envelopes[1].content
 
 
+async def test_a_reminder_whose_answer_was_lost_is_not_mailed_again_and_one_that_was_not_begun_is() -> None:
+    handler = Twice()
+    async with listening(lambda: SMTP(handler)) as port, sending(settings(port)) as gateway:
+        router = Router([gateway], MemoryAttempts(), once=True)
+        for _ in range(2):
+            with pytest.raises(GatewayFault) as raised:
+                await router.send(MESSAGE, AT)
+            assert raised.value.verdict is Verdict.UNKNOWN
+    assert len(handler.envelopes) == 1
+    async with sending(settings(1)) as away:
+        with pytest.raises(GatewayFault) as raised:
+            await Router([away], MemoryAttempts(), once=True).send(MESSAGE, AT)
+    assert raised.value.verdict is Verdict.LATER
+
+
 @pytest.mark.parametrize(
     ("lines", "verdict"),
     [

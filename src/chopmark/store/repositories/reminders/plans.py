@@ -25,8 +25,7 @@ LISTED: Final = {
     "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
 }
 _UNTOLD = first_living(
-    "{c}.not_after >= :since AND {c}.not_after <= :until"
-    " AND ({c}.not_after > :since OR {id} > CAST(:after AS TEXT))"
+    "({c}.not_after, {id}) > (CAST(:since AS BIGINT), CAST(:after AS TEXT)) AND {c}.not_after <= :until"
     " AND NOT EXISTS (SELECT 1 FROM reminded_certificates d WHERE d.certificate = {id} AND d.step = :step)"
 )
 _DAYS = "SELECT customer, day, state FROM reminders WHERE customer {listed} AND day >= :since"
