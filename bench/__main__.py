@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bench import csr, following, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
 from bench.figures import Result, as_json, table
-from bench.world import QUICK, Options, World, opened, say
+from bench.world import QUICK, BenchSite, Options, opened, say
 
-Measure = Callable[[World], list[Result]]
+Measure = Callable[[BenchSite], list[Result]]
 SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
 """Measured in one world, PostgreSQL with one filled installation, in this order."""
 OWN: dict[str, Callable[[Options], Iterable[Result]]] = {

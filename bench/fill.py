@@ -201,8 +201,9 @@ class Maker:
         return a + one.serial + b + people.number(one.i).encode() + c + one.point + d + identifier + e
 
     def _record(self, row: Mapping[str, Any]) -> tuple[str, int, str, str, str, str]:
-        fields = ("chain", "version", "previous", "at", "event", "facts", "kid", "mac")
-        canonical = StoredRecord(**{name: row[name] for name in fields}).canonical().decode()
+        fields = ("version", "previous", "at", "event", "facts", "kid", "mac")
+        stored = StoredRecord(stream=row["chain"], **{name: row[name] for name in fields})
+        canonical = stored.canonical().decode()
         form = self._format(canonical.replace(row["previous"].hex(), "@PREVIOUS@")) or canonical
         form = form.replace("@PREVIOUS@", "%(previous)s")
         chain = self._format(row["chain"]) or row["chain"]

@@ -22,7 +22,7 @@ from bench.figures import Result
 from bench.journeys import closed
 from bench.machine import children, memory_kib
 from bench.site import ended, free_port
-from bench.world import World, measuring, say
+from bench.world import BenchSite, measuring, say
 
 SHARE = 0.1
 STARTS = 5
@@ -31,12 +31,12 @@ COLUMNS = ("customer", "person_id", "name", "birth_date", "mobile", "email", "ac
 PAGES = ("/sign-in",)
 
 
-def measure(world: World) -> list[Result]:
+def measure(world: BenchSite) -> list[Result]:
     """Return M's rows."""
     return [*_disk(world), *_server(world), *_import(world), *_demo(world)]
 
 
-def _disk(world: World) -> list[Result]:
+def _disk(world: BenchSite) -> list[Result]:
     """Return what a customer with one certificate and its audit takes up, indexes included."""
     size = asyncio.run(_database_size(world.dsn))
     conditions = world.conditions(
@@ -54,7 +54,7 @@ async def _database_size(dsn: str) -> int:
         await connection.close()
 
 
-def _server(world: World) -> list[Result]:
+def _server(world: BenchSite) -> list[Result]:
     """Have the server work, then read what its workers hold."""
     with measuring(world, SHARE) as group:
         closed(world, group, world.options.seconds)
@@ -95,7 +95,7 @@ def imported(path: Path, environment: dict[str, str]) -> tuple[float, float]:
     return time.perf_counter() - begun, usage.ru_maxrss / 1024
 
 
-def _import(world: World) -> list[Result]:
+def _import(world: BenchSite) -> list[Result]:
     count = 20_000 if world.options.quick else 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "customers.csv"
@@ -127,7 +127,7 @@ def _started(data: Path, port: int) -> Iterator[float]:
         ended(process)
 
 
-def _demo(world: World) -> list[Result]:
+def _demo(world: BenchSite) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         data, port = Path(folder) / "data", free_port()
         with _started(data, port) as first:

@@ -12,7 +12,7 @@ from bench.clients import Clients
 from bench.figures import Result, median, ratios
 from bench.journeys import sound, used
 from bench.machine import Use
-from bench.world import World, measuring, say
+from bench.world import BenchSite, measuring, say
 from chopmark.client.signing import ClientKey
 
 SHARE = 0.15
@@ -21,7 +21,7 @@ CONCURRENCY = 16
 
 
 @contextmanager
-def issuing(world: World, count: int = PROCESSES) -> Iterator[Clients]:
+def issuing(world: BenchSite, count: int = PROCESSES) -> Iterator[Clients]:
     """Give processes that call the CA's verb on the world's database."""
     log, environment = world.site.data / "issuing.log", world.site.environment()
     with clients.processes("bench.issuing", log, count, environment) as group:
@@ -29,7 +29,7 @@ def issuing(world: World, count: int = PROCESSES) -> Iterator[Clients]:
 
 
 @contextmanager
-def rival(world: World) -> Iterator[tuple[int, Path, int] | None]:
+def rival(world: BenchSite) -> Iterator[tuple[int, Path, int] | None]:
     """Give cfssl with PostgreSQL: port, wrk's script, process id; None when it or wrk is not installed."""
     if not (limits.has_cfssl() and limits.has_wrk()):
         say("cfssl or wrk is not installed (Debian: golang-cfssl, wrk): I has nothing to stand beside")
@@ -50,7 +50,7 @@ def _pem(request: bytes) -> str:
     return DER_cert_to_PEM_cert(request).replace("CERTIFICATE", "CERTIFICATE REQUEST")
 
 
-def measure(world: World) -> list[Result]:
+def measure(world: BenchSite) -> list[Result]:
     """Return I's rows."""
     options = world.options
     verb: list[float] = []
@@ -107,7 +107,7 @@ def measure(world: World) -> list[Result]:
     return rows
 
 
-def _confirmed(world: World, customers: Clients, uses: list[Use]) -> float:
+def _confirmed(world: BenchSite, customers: Clients, uses: list[Use]) -> float:
     """Return how many orders a second are confirmed."""
     count = 20 if world.options.quick else 200
     ready = customers.all({"do": "review", "count": count, "c": CONCURRENCY})

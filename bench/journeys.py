@@ -8,7 +8,7 @@ from bench.clients import Clients, Round
 from bench.figures import Result, median, percentile, ratios, shown
 from bench.journey import STEPS
 from bench.machine import Use
-from bench.world import Options, World, measuring, say, yardstick_running
+from bench.world import BenchSite, Options, measuring, say, yardstick_running
 
 SHARE = 0.6
 STEPS_COUNTED = 12
@@ -17,7 +17,7 @@ KEYS_A_SECOND = 60
 """New keys that each client makes before a round, for each of its seconds; more are made as they are needed."""
 
 
-def measure(world: World) -> list[Result]:
+def measure(world: BenchSite) -> list[Result]:
     """Return J's rows."""
     with measuring(world, SHARE) as group, yardstick_running(world) as posts:
         world.groups["clients"] = group.pids
@@ -28,7 +28,7 @@ def measure(world: World) -> list[Result]:
             del world.groups["clients"], world.groups["yardstick clients"]
 
 
-def _measured(world: World, group: Clients, posts: Clients) -> list[Result]:
+def _measured(world: BenchSite, group: Clients, posts: Clients) -> list[Result]:
     options = world.options
     closed(world, group, options.warm)  # statements get prepared, the users spread over the steps
     journeys: list[Round] = []
@@ -48,7 +48,7 @@ def _measured(world: World, group: Clients, posts: Clients) -> list[Result]:
     return rows + _at_rate(world, group, rate)
 
 
-def closed(world: World, group: Clients, seconds: float) -> Round:
+def closed(world: BenchSite, group: Clients, seconds: float) -> Round:
     """Let the users go on for a while."""
     options = world.options
     group.all({"do": "prepare", "keys": int((options.warm + seconds) * KEYS_A_SECOND)})
@@ -78,14 +78,14 @@ def sound(done: Round) -> Round:
 
 
 @contextmanager
-def used(world: World, uses: list[Use]) -> Iterator[None]:
+def used(world: BenchSite, uses: list[Use]) -> Iterator[None]:
     """Note the CPU time of what is measured inside (warming and draining of the round included)."""
     before = machine.sample(world.measured())
     yield
     uses.append(machine.between(before, machine.sample(world.measured())))
 
 
-def _rows(world: World, journeys: list[Round], yards: list[Round], uses: list[Use]) -> list[Result]:
+def _rows(world: BenchSite, journeys: list[Round], yards: list[Round], uses: list[Use]) -> list[Result]:
     options, use = world.options, machine.added(uses)
     done = sum(one.journeys_a_second for one in journeys) * (options.warm + options.seconds)
     cost = {name: round(seconds / done * 1000, 2) for name, seconds in use.groups.items() if seconds}
@@ -119,7 +119,7 @@ def _rows(world: World, journeys: list[Round], yards: list[Round], uses: list[Us
     return rows + _latencies(journeys, "J.p99", conditions)
 
 
-def _at_rate(world: World, group: Clients, rate: float) -> list[Result]:
+def _at_rate(world: BenchSite, group: Clients, rate: float) -> list[Result]:
     options = world.options
     uses: list[Use] = []
     seconds = options.seconds * (1 if options.quick else 3)

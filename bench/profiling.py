@@ -21,7 +21,7 @@ from bench.journeys import closed, used
 from bench.load import Keys
 from bench.machine import Use, children
 from bench.site import CLIENT
-from bench.world import World, measuring, say
+from bench.world import BenchSite, measuring, say
 
 SETTINGS = (
     "shared_preload_libraries=pg_stat_statements,auto_explain",
@@ -116,7 +116,7 @@ _PLAN = re.compile(r"^chopmark\|LOG:  duration: .* plan:\n(?:\t.*\n)+", re.MULTI
 """An entry of auto_explain about a statement of the server, not of the worker."""
 
 
-def measure(world: World) -> list[Result]:
+def measure(world: BenchSite) -> list[Result]:
     """Write the profiles; there is no row for the table."""
     world.options.out.mkdir(parents=True, exist_ok=True)
     seen, plans = asyncio.run(_statements(world))
@@ -131,7 +131,7 @@ def measure(world: World) -> list[Result]:
     return []
 
 
-async def _statements(world: World) -> tuple[dict[str, Step], dict[str, str]]:
+async def _statements(world: BenchSite) -> tuple[dict[str, Step], dict[str, str]]:
     """Return what each request had PostgreSQL do, and the plans of one more journey's, by step."""
     database = await asyncpg.connect(world.dsn.replace("//chopmark@", "//jobs@"))
     await database.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
@@ -180,7 +180,7 @@ def _told(seen: dict[str, Step]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _spied(world: World, group: Clients) -> None:
+def _spied(world: BenchSite, group: Clients) -> None:
     spy = shutil.which("py-spy", path=str(Path(".venv/bin").absolute()))
     if spy is None:
         say("py-spy is not installed: no flame graph")

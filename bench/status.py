@@ -21,7 +21,7 @@ from bench.figures import Result, median, ratios
 from bench.issuance import issuing
 from bench.limits import Wrk
 from bench.site import ended, free_port, started
-from bench.world import World, awaited, say
+from bench.world import BenchSite, awaited, say
 
 SERIALS = 500
 CONNECTIONS = 32
@@ -68,7 +68,7 @@ async def _answers(port: int, questions: list[bytes]) -> list[bytes]:
 
 
 @contextmanager
-def _hello(world: World) -> Iterator[int]:
+def _hello(world: BenchSite) -> Iterator[int]:
     port = free_port()
     log = world.site.data / "hello.log"
     process = started(["-m", "bench.hello", str(port)], world.site.environment(), log, ready=0)
@@ -90,7 +90,7 @@ def _rival(folder: Path, answers: list[bytes]) -> Iterator[int | None]:
         yield port
 
 
-def measure(world: World) -> list[Result]:
+def measure(world: BenchSite) -> list[Result]:
     """Return O's rows."""
     if not limits.has_wrk():
         say("wrk is not installed: O cannot be measured")
@@ -133,7 +133,7 @@ def _beside(load: Clients, seconds: float, url: str, script: Path) -> Wrk:
         thread.join()
 
 
-def _rows(world: World, seen: dict[str, list[Wrk]]) -> list[Result]:
+def _rows(world: BenchSite, seen: dict[str, list[Wrk]]) -> list[Result]:
     rates = {name: [one.requests_a_second for one in rounds] for name, rounds in seen.items()}
     rows = []
     for name in ("get", "post"):

@@ -48,7 +48,7 @@ def say(line: str) -> None:
 
 
 @dataclass
-class World:
+class BenchSite:
     """The PostgreSQL installation that J, I, O and M share."""
 
     options: Options
@@ -86,7 +86,7 @@ class World:
 
 
 @contextmanager
-def opened(options: Options, settings: tuple[str, ...] = ()) -> Iterator[World]:
+def opened(options: Options, settings: tuple[str, ...] = ()) -> Iterator[BenchSite]:
     """Give the world: PostgreSQL, a filled installation, server, worker, gateway sink, yardstick."""
     with ExitStack() as stack:
         say("PostgreSQL starts")
@@ -100,7 +100,7 @@ def opened(options: Options, settings: tuple[str, ...] = ()) -> Iterator[World]:
         fill(job, site.data, 1, options.customers + 1)
         say(f"{options.customers:,} customers filled in, {time.perf_counter() - begun:.0f} s")
         site.start()
-        world = World(options, cluster, site, job, dsn)
+        world = BenchSite(options, cluster, site, job, dsn)
         yield world
 
 
@@ -115,7 +115,7 @@ async def _second_role(dsn: str) -> str:
 
 
 @contextmanager
-def measuring(world: World, share: float) -> Iterator[Clients]:
+def measuring(world: BenchSite, share: float) -> Iterator[Clients]:
     """Give load clients for the product, with a share of all customers, who have not renewed yet."""
     site = world.site
     first, last = world.take(share)
@@ -130,7 +130,7 @@ def measuring(world: World, share: float) -> Iterator[Clients]:
 
 
 @contextmanager
-def yardstick_running(world: World) -> Iterator[Clients]:
+def yardstick_running(world: BenchSite) -> Iterator[Clients]:
     """Give load clients for the yardstick, which runs on a database of its own in the same PostgreSQL."""
     dsn = asyncio.run(world.cluster.fresh_database())
     asyncio.run(yardstick.prepare(dsn, world.options.customers))

@@ -8,9 +8,14 @@ import pytest
 from tests import postgres
 from tests.machine import program, write_to_memory
 
-write_to_memory()
 HERE = Path(__file__).parent
 MARKED_FOLDERS = ("journey", "soak")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The long loops of `make soak` write more than a memory should hold."""
+    if config.getoption("markexpr") != "soak":
+        write_to_memory()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -533,6 +533,19 @@ describe("the words", () => {
   });
 });
 
+describe("a form that the browser itself sends", () => {
+  test("is sent once by a double click, and again by a later press", () => {
+    document.body.innerHTML = '<form method="post" action="/launch/confirm"><button>Yes</button></form>';
+    attachComforts();
+    const press = (at: number): boolean => {
+      const event = new Event("submit", { cancelable: true });
+      Object.defineProperty(event, "timeStamp", { value: at });
+      return get<HTMLFormElement>("form").dispatchEvent(event);
+    };
+    expect([press(100), press(300), press(1_099), press(1_100)]).toEqual([true, false, false, true]);
+  });
+});
+
 describe("a menu that lies over the page", () => {
   const MENU =
     '<details data-menu open><summary>System</summary><button>Certificates</button></details><a href="/x">else</a>';

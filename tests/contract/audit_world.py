@@ -31,7 +31,7 @@ CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), Stre
 
 
 @dataclass
-class World:
+class AuditTrail:
     """The ledger, what lies outside the database, and the verbs of this file's tests."""
 
     engine: Engine

@@ -15,7 +15,7 @@ from chopmark.core.refusal import Refused
 from chopmark.store.db import create, open_engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.records import append
-from tests.contract.audit_world import KEY, World
+from tests.contract.audit_world import KEY, AuditTrail
 from tests.unit.audit.ledger import START, KeySigner
 
 A, B = StreamId("ORDERA"), StreamId("ORDERB")
@@ -25,14 +25,14 @@ TTL = timedelta(seconds=10)
 @pytest.fixture
 async def world(engine):
     await create(engine)
-    return World(engine)
+    return AuditTrail(engine)
 
 
 @pytest.fixture
 async def elsewhere(world, engine_url):
     """The same ledger as another process sees it: an engine and a audit log of its own."""
     engine = await open_engine(engine_url)
-    yield World(engine, world.clock, world.heads, world.signer)
+    yield AuditTrail(engine, world.clock, world.heads, world.signer)
     await engine.close()
 
 
@@ -246,7 +246,7 @@ async def test_a_head_by_a_key_that_nobody_declared_is_not_continued(world):
     await world.write(A)
     await world.sequence()
     await world.write(A)
-    renewed = World(world.engine, world.clock, world.heads, KeySigner())
+    renewed = AuditTrail(world.engine, world.clock, world.heads, KeySigner())
 
     with pytest.raises(TreeBroken, match="key"):
         await renewed.sequence()

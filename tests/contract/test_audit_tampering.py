@@ -9,7 +9,7 @@ from chopmark.audit.findings import Code
 from chopmark.audit.record import StreamId
 from chopmark.store.db import create
 from chopmark.store.engine.script import Script, query
-from tests.contract.audit_world import World, emptied, without_unique_indexes
+from tests.contract.audit_world import AuditTrail, emptied, without_unique_indexes
 from tests.property.audit.tampering import TAMPERINGS
 
 ORDER = StreamId("ORDERA")
@@ -29,7 +29,7 @@ async def test_every_tampering_is_found_in_the_database_and_in_its_export(bare):
     for seed in range(0, EXAMPLES, EVERY[bare.dialect]):
         tamper = TAMPERINGS[seed % len(TAMPERINGS)]
         await bare.run(emptied)
-        world = World(bare)
+        world = AuditTrail(bare)
         await world.story(Random(seed))
         sound = await world.verify()
         assert sound.findings == (), f"untouched, seed {seed}"
@@ -75,7 +75,7 @@ ODD_VALUES = [
 @pytest.mark.parametrize("engine_url", ["sqlite"], indirect=True)
 async def test_a_value_that_its_column_should_not_hold_is_a_finding_and_no_crash(engine, statement):
     await create(engine)
-    world = World(engine)
+    world = AuditTrail(engine)
     await world.write_many(ORDER, 3)
     await world.sequence()
     await engine.run(lambda: (yield query(statement)))
@@ -86,11 +86,11 @@ async def test_a_value_that_its_column_should_not_hold_is_a_finding_and_no_crash
 
 async def test_a_whole_database_rewritten_but_for_the_heads_file_is_found_through_the_file(bare):
     """Even with the audit key and the head key stolen, the copy of the heads outside tells."""
-    world = World(bare)
+    world = AuditTrail(bare)
     await world.write_many(ORDER, 3)
     await world.sequence()
     await bare.run(emptied)
-    forger = World(bare, signer=world.signer)
+    forger = AuditTrail(bare, signer=world.signer)
     await forger.write_many(ORDER, 2)
     await forger.sequence()
 
@@ -106,7 +106,7 @@ def count_leaves() -> Script[int]:
 
 async def test_tampered_rows_are_written_as_they_are_read(bare):
     """The other tests here would say nothing if `put` and `rows` lost something."""
-    world = World(bare)
+    world = AuditTrail(bare)
     await world.story(Random(1))
     rows = await world.rows()
     await world.put(rows)

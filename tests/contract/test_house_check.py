@@ -12,6 +12,7 @@ from chopmark.app.services import opened
 from chopmark.app.settings import Est, Settings, Smtp
 from chopmark.cli import ca, check
 from chopmark.cli.key_files import rewrap
+from chopmark.cli.settings_faults import settings_faults
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Secret
 from chopmark.keys.file import FileSigner
@@ -32,11 +33,11 @@ def sound(tmp_path: Path, **other: object) -> Settings:
 
 
 def test_sound_settings_have_no_fault(tmp_path: Path) -> None:
-    assert check.settings_faults(sound(tmp_path)) == []
+    assert settings_faults(sound(tmp_path)) == []
 
 
 def test_without_a_gateway_no_code_reaches_anybody(tmp_path: Path) -> None:
-    (said,) = check.settings_faults(sound(tmp_path, smtp=Smtp()))
+    (said,) = settings_faults(sound(tmp_path, smtp=Smtp()))
     assert said.startswith("there is no gateway for any channel")
     assert "CHOPMARK_SMTP__HOST" in said
 
@@ -48,13 +49,13 @@ def test_a_secret_that_others_can_read_is_named_with_its_chmod(tmp_path: Path, m
     (secrets / "otp_key").write_text("0" * 64)
     (secrets / "otp_key").chmod(0o600)
     settings = sound(tmp_path, secrets_dir=secrets)
-    assert check.settings_faults(settings) == []
+    assert settings_faults(settings) == []
     (secrets / "otp_key").chmod(mode)
-    (said,) = check.settings_faults(settings)
+    (said,) = settings_faults(settings)
     assert f"chmod 600 {secrets / 'otp_key'}" in said
     (secrets / "otp_key").chmod(0o600)
     secrets.chmod(0o755)
-    (said,) = check.settings_faults(settings)
+    (said,) = settings_faults(settings)
     assert f"chmod 700 {secrets}" in said
 
 
@@ -68,10 +69,10 @@ def test_key_files_and_a_settings_file_with_secrets_are_looked_at_too(
         path.chmod(0o644)
     monkeypatch.setenv("CHOPMARK_CONFIG", str(config))
     settings = sound(tmp_path, est=Est(key=key))
-    assert [str(key) in said for said in check.settings_faults(settings)] == [True]
+    assert [str(key) in said for said in settings_faults(settings)] == [True]
     for secret in ('[smtp]\npassword = "x"\n', '[hsm]\npin = "1"\n', '[webhook]\nsecret = "x"\n', 'csrf_key = "x"\n'):
         config.write_text(secret)
-        assert [str(config) in said for said in check.settings_faults(settings)] == [True, False], secret
+        assert [str(config) in said for said in settings_faults(settings)] == [True, False], secret
 
 
 def test_files_of_secrets_within_a_topic_and_of_gateways_are_looked_at_too(tmp_path: Path) -> None:
@@ -81,20 +82,20 @@ def test_files_of_secrets_within_a_topic_and_of_gateways_are_looked_at_too(tmp_p
         (secrets / name).write_text("x")
         (secrets / name).chmod(0o644)
     gateways.write_text('[[gateway]]\nname = "one"\nkind = "mitake"\nuser = "u"\nsecrets = { password = "mitake" }\n')
-    said = " ".join(check.settings_faults(sound(tmp_path, secrets_dir=secrets, gateways=gateways)))
+    said = " ".join(settings_faults(sound(tmp_path, secrets_dir=secrets, gateways=gateways)))
     assert [name in said for name in ("hsm.pin", "webhook.secret", "smtp.password", "mitake")] == [True] * 4
 
 
 @pytest.mark.parametrize("passphrase", ["short", "a" * 40, "12345678901"])
 def test_a_pass_phrase_under_the_policy_is_named_with_its_remedy(tmp_path: Path, passphrase: str) -> None:
-    (said,) = check.settings_faults(sound(tmp_path, ca_passphrase=SecretStr(passphrase)))
+    (said,) = settings_faults(sound(tmp_path, ca_passphrase=SecretStr(passphrase)))
     assert "ca_passphrase has fewer than" in said
     assert "chopmark ca rewrap --new-passphrase" in said
     assert passphrase not in said
 
 
 def test_the_demo_s_brand_is_not_a_firm(tmp_path: Path) -> None:
-    (said,) = check.settings_faults(sound(tmp_path, brand=None))
+    (said,) = settings_faults(sound(tmp_path, brand=None))
     assert "deploy/brand.toml" in said
     assert "CHOPMARK_BRAND" in said
 

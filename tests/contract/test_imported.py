@@ -288,3 +288,26 @@ async def test_it_is_the_present_one_where_one_of_ours_has_expired(brought: Brou
     assert after.present is not None
     assert after.present.former is not None
     assert after.advice.operation is Operation.REKEY
+
+
+async def test_a_row_that_was_moved_to_another_customer_renews_nothing(brought: Brought) -> None:
+    world = brought.world
+    await world.change("UPDATE imported_certificates SET customer = :ben", ben=BEN)
+    world.held[BEN] = Held(brought.key, world.held[ANN].certificate)
+    errand = await world.open(BEN, Operation.REKEY)
+    assert (await refusal(errand.bind())).code == "former_customer"
+    assert brought.says.asked == []
+
+
+async def test_the_serial_number_that_is_asked_for_is_the_certificates_and_not_the_rows(brought: Brought) -> None:
+    await brought.world.change("UPDATE imported_certificates SET serial = 'FFFF'")
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    await errand.bind()
+    assert brought.says.asked == [("old", "0A01")]
+
+
+async def test_a_new_one_is_not_active_when_the_old_one_has_ended_since_it_was_issued(brought: Brought) -> None:
+    errand = await issued(brought.world)
+    await brought.world.change("UPDATE imported_certificates SET state = 'revoked'")
+    assert (await refusal(errand.prove())).code == "moved_on"
+    assert await errand.state() is OrderState.ISSUED

@@ -16,7 +16,7 @@ from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.ra.customer_import import SqlRegistry
 from chopmark.store.schema import metadata
 from tests.contract import test_registry
-from tests.contract.test_registry import BOB, HEADER, ZOE, World, many
+from tests.contract.test_registry import BOB, HEADER, ZOE, Directory, many
 
 COOL = timedelta(days=7)
 ALL = tuple(Allowed)
@@ -32,24 +32,24 @@ def codes(report: Report) -> list[tuple[int, str]]:
     return [(fault.line, fault.code) for fault in report.faults]
 
 
-async def records(world: World, event: Event, chain: str = "customer:C0001") -> list[dict[str, Any]]:
+async def records(world: Directory, event: Event, chain: str = "customer:C0001") -> list[dict[str, Any]]:
     """The facts of a customer's leaves of one kind, oldest first."""
     rows = await world.rows("SELECT chain, event, facts FROM leaves ORDER BY chain, version")
     return [json.loads(row["facts"]) for row in rows if (row["chain"], row["event"]) == (chain, event.value)]
 
 
-async def everything(world: World) -> dict[str, list[dict[str, Any]]]:
+async def everything(world: Directory) -> dict[str, list[dict[str, Any]]]:
     return {name: await world.rows(f'SELECT * FROM "{name}"') for name in sorted(metadata.tables)}
 
 
-async def notices(world: World) -> set[tuple[str, str, int, str]]:
+async def notices(world: Directory) -> set[tuple[str, str, int, str]]:
     rows = await world.rows("SELECT customer, channel, contact_version, facts FROM work WHERE kind = 'notice'")
     return {
         (row["customer"], row["channel"], row["contact_version"], json.loads(row["facts"])["template"]) for row in rows
     }
 
 
-async def cools(world: World, customer: str) -> set[Channel]:
+async def cools(world: Directory, customer: str) -> set[Channel]:
     """The channels of a customer that carry no code for the whole cool-down from now on."""
     found = {channel: await world.contact(channel, customer) for channel in Channel}
     assert any(found.values())
@@ -57,7 +57,7 @@ async def cools(world: World, customer: str) -> set[Channel]:
     return {channel for channel, contact in found.items() if contact is not None and contact.cool_until == until}
 
 
-async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_value(world: World):
+async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_value(world: Directory):
     await world.take_in(ZOE)
     world.clock.at += timedelta(days=1)
     line = f"C0001,{OTHER_ID},王大明,2001-08-16,0987654321,zoe@example.net,9A95-0000009,2026-07-02"
@@ -92,7 +92,7 @@ async def test_each_changed_attribute_is_a_record_of_the_customer_without_its_va
     ],
 )
 async def test_what_a_spoiled_sheet_changes_keeps_it_out_unless_it_is_named(
-    world: World, line: str, code: str, allow: Allowed
+    world: Directory, line: str, code: str, allow: Allowed
 ):
     await world.take_in(ZOE)
     before = await everything(world)
@@ -108,7 +108,9 @@ async def test_what_a_spoiled_sheet_changes_keeps_it_out_unless_it_is_named(
     assert last["allowed"] == ",".join(sorted((*others, allow)))
 
 
-async def test_contacts_of_more_than_the_set_share_keep_the_sheet_out_and_a_few_of_a_small_sheet_do_not(world: World):
+async def test_contacts_of_more_than_the_set_share_keep_the_sheet_out_and_a_few_of_a_small_sheet_do_not(
+    world: Directory,
+):
     lines = many(20)
     await world.take_in(*lines)
     changed = [line.replace(",09", ",0955") if place < 6 else line for place, line in enumerate(lines)]
@@ -121,7 +123,7 @@ async def test_contacts_of_more_than_the_set_share_keep_the_sheet_out_and_a_few_
     assert (await world.take_in(*changed, allow=(MANY,))).imported == 20
 
 
-async def test_the_share_counts_where_it_is_more_than_the_floor(world: World):
+async def test_the_share_counts_where_it_is_more_than_the_floor(world: Directory):
     world.rules = replace(world.rules, percent=10, floor=0)
     lines = many(30)
     await world.take_in(*lines)
@@ -130,7 +132,7 @@ async def test_the_share_counts_where_it_is_more_than_the_floor(world: World):
         assert (await world.take_in(*changed)).imported == imported
 
 
-async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writes_nothing(world: World):
+async def test_a_dry_run_says_what_changes_what_disappears_and_how_many_and_writes_nothing(world: Directory):
     await world.take_in(ZOE, BOB, *many(3))
     before = await everything(world)
     line = f"C0001,{OTHER_ID},王小明,2001-07-15,0987654321,,(期)F014000-0000007;9A95-0000009,2026-07-01"
@@ -166,7 +168,7 @@ EMPTIED = f"C0001,{OTHER_ID},某人,2001-07-15,0912345678,zoe@example.org,,2026-
 THIEF = f"C0099,A123456789,王小明,2001-07-15,{INSIDERS_MOBILE},,(期)F014000-0000007,2026-07-02"
 
 
-async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_that_person_is_told(world: World):
+async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_that_person_is_told(world: Directory):
     await world.take_in(VICTIM, BOB)
     assert codes(await world.take_in(EMPTIED, THIEF, allow=ALL)) == [(3, "person_id.taken"), (3, "accounts.taken")]
     world.clock.at += timedelta(days=3)
@@ -188,7 +190,7 @@ async def test_a_new_number_with_somebody_elses_id_and_account_cools_down_and_th
     assert [tuple(row.values()) for row in works][2:] == [("C0001", "email"), ("C0001", "mobile")]
 
 
-async def test_the_person_is_told_at_the_address_of_before_where_that_was_replaced_on_the_way(world: World):
+async def test_the_person_is_told_at_the_address_of_before_where_that_was_replaced_on_the_way(world: Directory):
     await world.take_in(VICTIM)
     gone = EMPTIED.replace("0912345678", "0955000222").replace("zoe@example.org", "")
     await world.take_in(gone, allow=ALL)
@@ -207,7 +209,7 @@ async def test_the_person_is_told_at_the_address_of_before_where_that_was_replac
         assert world.sealer.open(row["value_sealed"], "contacts", *place).reveal() == value
 
 
-async def test_a_former_contact_is_kept_for_thirty_days_and_not_longer(world: World):
+async def test_a_former_contact_is_kept_for_thirty_days_and_not_longer(world: Directory):
     await world.take_in(VICTIM)
     await world.take_in(VICTIM.replace("0912345678", "0955000222"))
     world.clock.at += KEPT
@@ -218,7 +220,7 @@ async def test_a_former_contact_is_kept_for_thirty_days_and_not_longer(world: Wo
     assert await world.rows("SELECT version FROM former_contacts") == []
 
 
-async def test_a_known_number_that_gets_an_account_of_before_cools_down_with_contacts_that_stay(world: World):
+async def test_a_known_number_that_gets_an_account_of_before_cools_down_with_contacts_that_stay(world: Directory):
     await world.take_in(VICTIM, BOB)
     world.clock.at += timedelta(days=1)
     await world.take_in(VICTIM.replace("(期)F014000-0000007", "9A95-0000009"))
@@ -233,7 +235,7 @@ async def test_a_known_number_that_gets_an_account_of_before_cools_down_with_con
     }
 
 
-async def test_a_contact_that_was_another_customers_long_ago_cools_down_everywhere(world: World):
+async def test_a_contact_that_was_another_customers_long_ago_cools_down_everywhere(world: Directory):
     await world.take_in(VICTIM, BOB)
     await world.take_in(VICTIM.replace("0912345678", "0955000222"))
     world.clock.at += timedelta(days=400)
@@ -244,7 +246,7 @@ async def test_a_contact_that_was_another_customers_long_ago_cools_down_everywhe
     assert await cools(world, "C0009") == set(Channel)
 
 
-async def test_a_customers_own_things_of_before_and_a_plain_new_customer_start_no_cool_down(world: World):
+async def test_a_customers_own_things_of_before_and_a_plain_new_customer_start_no_cool_down(world: Directory):
     await world.take_in(VICTIM)
     await world.take_in(VICTIM.replace("(期)F014000-0000007", "9A95-0000009"))
     await world.take_in(VICTIM)
@@ -254,7 +256,7 @@ async def test_a_customers_own_things_of_before_and_a_plain_new_customer_start_n
     assert await records(world, Event.STAFF_COOLDOWN_STARTED) == []
 
 
-async def test_a_family_in_one_sheet_is_reported_and_neither_refused_nor_cooled(world: World):
+async def test_a_family_in_one_sheet_is_reported_and_neither_refused_nor_cooled(world: Directory):
     child = BOB.replace(",,bob@example.org", ",0912345678,bob@example.org")
     report = await world.take_in(ZOE, child)
     assert report.imported == 2
@@ -265,14 +267,14 @@ async def test_a_family_in_one_sheet_is_reported_and_neither_refused_nor_cooled(
     assert again.counts["mobile.shared"] == 2
 
 
-async def test_two_rows_that_swap_their_ids_are_refused_whatever_is_named(world: World):
+async def test_two_rows_that_swap_their_ids_are_refused_whatever_is_named(world: Directory):
     await world.take_in(ZOE, BOB)
     swapped = ZOE.replace("A123456789", "A223456781"), BOB.replace("A223456781", "A123456789")
     report = await world.take_in(*swapped, allow=ALL)
     assert codes(report) == [(2, "person_id.taken"), (3, "person_id.taken")]
 
 
-async def test_two_customers_that_swap_their_mobiles_both_cool_down_and_both_old_ones_are_told(world: World):
+async def test_two_customers_that_swap_their_mobiles_both_cool_down_and_both_old_ones_are_told(world: Directory):
     bob = BOB.replace(",,bob", ",0922000333,bob")
     await world.take_in(ZOE, bob)
     world.clock.at += timedelta(days=1)
@@ -283,7 +285,7 @@ async def test_two_customers_that_swap_their_mobiles_both_cool_down_and_both_old
     assert first == {("C0001", "mobile", 1, "contact_changed"), ("C0002", "mobile", 1, "contact_changed")}
 
 
-async def test_a_contact_that_comes_back_within_the_second_has_a_version_that_none_had(world: World):
+async def test_a_contact_that_comes_back_within_the_second_has_a_version_that_none_had(world: Directory):
     await world.take_in(ZOE)
     without, versions = ZOE.replace("0912345678", ""), []
     for mobile in ("0987654321", "0987654322"):
@@ -297,7 +299,9 @@ async def test_a_contact_that_comes_back_within_the_second_has_a_version_that_no
     assert versions[1] > versions[0] > 1
 
 
-async def test_a_customer_that_another_import_made_somebody_else_meanwhile_is_not_changed_back_unnamed(world: World):
+async def test_a_customer_that_another_import_made_somebody_else_meanwhile_is_not_changed_back_unnamed(
+    world: Directory,
+):
     await world.take_in(ZOE)
 
     class Overtaken(SqlRegistry):
@@ -327,7 +331,7 @@ async def test_a_customer_that_another_import_made_somebody_else_meanwhile_is_no
         (HEADER.replace(",", ";").encode(), "header.unknown"),
     ],
 )
-async def test_a_sheet_without_a_header_changes_nothing_and_says_so(world: World, octets: bytes, code: str):
+async def test_a_sheet_without_a_header_changes_nothing_and_says_so(world: Directory, octets: bytes, code: str):
     await world.take_in(ZOE)
     before = await everything(world)
     path = world.folder / "odd.csv"
@@ -340,7 +344,7 @@ async def test_a_sheet_without_a_header_changes_nothing_and_says_so(world: World
     assert await everything(world) == before
 
 
-async def test_a_header_alone_changes_nobody_and_a_dry_run_names_all_as_left_out(world: World):
+async def test_a_header_alone_changes_nobody_and_a_dry_run_names_all_as_left_out(world: Directory):
     await world.take_in(ZOE, BOB)
     directory = await world.directory()
     report = await world.customer_import.check_file(world.sheet())
@@ -349,7 +353,7 @@ async def test_a_header_alone_changes_nobody_and_a_dry_run_names_all_as_left_out
     assert await world.directory() == directory
 
 
-async def test_full_width_writing_of_the_same_is_no_change(world: World):
+async def test_full_width_writing_of_the_same_is_no_change(world: Directory):
     await world.take_in(ZOE)
     before = await world.directory()
     full = {ord(one): ord(one) + 0xFEE0 for one in "0123456789AC"}
@@ -360,7 +364,7 @@ async def test_full_width_writing_of_the_same_is_no_change(world: World):
     assert await world.directory() == before
 
 
-async def test_hundreds_who_share_one_address_are_counted_and_only_so_many_named(world: World):
+async def test_hundreds_who_share_one_address_are_counted_and_only_so_many_named(world: Directory):
     world.rules = Rules(COOL, percent=100, floor=1000)
     lines = [line.replace(",,9A95", ",all@example.org,9A95") for line in many(120)]
     report = await world.take_in(*lines)
@@ -370,7 +374,7 @@ async def test_hundreds_who_share_one_address_are_counted_and_only_so_many_named
     assert all(str(note.text).count("C0") <= 4 for note in again.notes)
 
 
-async def test_an_address_that_was_replaced_earlier_is_not_told_of_what_changes_later(world: World):
+async def test_an_address_that_was_replaced_earlier_is_not_told_of_what_changes_later(world: Directory):
     await world.take_in(ZOE)
     await world.take_in(ZOE.replace("0912345678", "0955000222"))
     await world.take_in(ZOE.replace("0912345678", "0955000333"))
@@ -378,7 +382,7 @@ async def test_an_address_that_was_replaced_earlier_is_not_told_of_what_changes_
     assert [row["contact_version"] for row in rows] == [1, 2]
 
 
-async def test_what_an_older_release_took_in_is_remembered_when_it_changes(world: World):
+async def test_what_an_older_release_took_in_is_remembered_when_it_changes(world: Directory):
     await world.take_in(ZOE)
 
     def forget() -> Script[None]:

@@ -5,7 +5,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -27,6 +28,7 @@ from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.spending import SpendingRepository
 from chopmark.testing.gateways import MESSAGE
 from chopmark.testing.http_stub import Heard, HttpStub, Mode, Says
+from chopmark.testing.tls import server_identity
 from chopmark.web.brand import DEMO_BRAND
 from tests.contract.test_gateways import LOST, Counting
 from tests.contract.world import World, world_fixture
@@ -205,6 +207,53 @@ def message_of(world: World, number: int) -> Message:
     return replace(MESSAGE, message_id=f"M{number:025}", at=world.clock.at)
 
 
+class Pumped:
+    """Spending that finds pumping, as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+    async def take(self, gateway: str, segments: int, now: datetime) -> bool:
+        return True
+
+    async def give_back(self, gateway: str, segments: int) -> None:
+        """Nothing is counted."""
+
+    async def pumped(self, now: datetime) -> bool:
+        return self.on
+
+
+async def test_pumping_is_over_when_a_code_goes_out_again_and_not_when_a_notice_does(world: World) -> None:
+    engine, pager, spending = world.services.foundation.engine, Pager(), Pumped()
+    store = AlarmRepository(engine)
+    router = Router([Counting("a")], DeliveryRepository(engine), spending=spending, alarms=store)
+    worker = told(world, pager)
+    with pytest.raises(GatewayFault):
+        await router.send(message_of(world, 1), world.clock.at)
+    await worker.once()
+    assert pager.subjects() == ["[Chopmark ALARM] pumping: a"]
+    await router.send(replace(message_of(world, 2), code=None), world.clock.at)  # a notice costs as much as ever
+    world.clock.later(minutes=3)
+    await worker.once()
+    assert pager.subjects() == []
+    spending.on = False
+    await router.send(message_of(world, 3), world.clock.at)
+    world.clock.later(minutes=3)
+    await worker.once()
+    assert pager.subjects() == ["[Chopmark OK] pumping: a"]
+
+
+async def test_a_part_of_a_day_that_reminders_have_used_up_is_no_alarm(world: World) -> None:
+    engine, pager = world.services.foundation.engine, Pager()
+    spending = SpendingRepository(engine, {"a": SendLimits(per_day=0)})
+    store = AlarmRepository(engine)
+    router = Router([Counting("a")], DeliveryRepository(engine), spending=spending, alarms=store, once=True)
+    with pytest.raises(GatewayFault):
+        await router.send(replace(message_of(world, 1), code=None), world.clock.at)
+    await told(world, pager).once()
+    assert pager.subjects() == []
+
+
 async def test_a_job_that_keeps_failing_is_told_and_told_to_work_again(world: World) -> None:
     services, pager = world.services, Pager()
     look = JobsLook(services)
@@ -236,6 +285,40 @@ async def test_our_own_certificates_are_looked_at_and_those_that_end_are_told(wo
     await worker.once()
     assert f"[Chopmark ALARM] ending: the certificate of {issuer}" in pager.subjects()
     assert not [subject for subject in before if issuer in subject and "certificate of" in subject]
+
+
+class Showing:
+    """A gateway whose certificate ends, and one that cannot be asked."""
+
+    def __init__(self, name: str, until: datetime | None) -> None:
+        self.name, self.until = name, until
+
+    async def certificate_until(self) -> datetime | None:
+        return self.until
+
+
+async def test_certificates_of_gateways_and_of_tls_files_are_looked_at_too(world: World, tmp_path: Path) -> None:
+    far, soon = server_identity(tmp_path), world.clock.at + timedelta(days=6)
+    settings = world.services.foundation.settings.model_copy(update={"issuer_tls_certificate": far.trust})
+    gateways = (Showing("mitake", soon), Showing("away", None))
+    services = replace(
+        world.services,
+        foundation=replace(world.services.foundation, settings=settings),
+        messaging=replace(world.services.messaging, gateways=gateways),  # type: ignore[arg-type]
+    )
+    here = {ending.what: ending.until for ending in await endings_here(services, world.clock.at)}
+    assert here["our TLS certificate at the other CA (issuer_tls_certificate)"] == far.until
+    pager = Pager()
+    look = EndingsLook(services)
+    worker = OperatorsTold(services.messaging.alarms, [pager], [look.look], world.clock, INSTALLATION)
+    await worker.once()
+    assert "[Chopmark ALARM] ending: the TLS certificate of the gateway mitake" in pager.subjects()
+    gateways[0].until = world.clock.at + timedelta(days=90)  # renewed
+    world.clock.later(hours=13)
+    await worker.once()
+    world.clock.later(minutes=3)
+    await worker.once()
+    assert "[Chopmark OK] ending: the TLS certificate of the gateway mitake" in pager.subjects()
 
 
 class Keeping:

@@ -51,7 +51,7 @@ class Killed(BaseException):
 
 
 @dataclass
-class World(Tables):
+class Directory(Tables):
     engine: Engine
     folder: Path
     url: str
@@ -96,24 +96,24 @@ class World(Tables):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def world(request, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request, tmp_path: Path) -> AsyncIterator[Directory]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'chopmark.db'}"
         engine = await db.open_engine(url)
         await db.create(engine)
-        yield World(engine, tmp_path, url)
+        yield Directory(engine, tmp_path, url)
         await engine.close()
         return
     cluster: postgres.Cluster = request.getfixturevalue("postgres_cluster")
     dsn = await cluster.fresh_database()
     engine = await db.open_engine(dsn)
     await db.create(engine)
-    yield World(engine, tmp_path, dsn)
+    yield Directory(engine, tmp_path, dsn)
     await engine.close()
     await cluster.drop(dsn)
 
 
-async def test_a_good_file_is_in_the_directory_sealed_and_without_a_cool_down(world: World):
+async def test_a_good_file_is_in_the_directory_sealed_and_without_a_cool_down(world: Directory):
     report = await world.take_in(ZOE, "", BOB)
     assert report == Report("utf-8", 2, imported=2)
     zoe, bob, *contacts_and_accounts = await world.directory()
@@ -130,14 +130,14 @@ async def test_a_good_file_is_in_the_directory_sealed_and_without_a_cool_down(wo
     assert mobile.destination_hash == world.sealer.lookup_hash("destination", "+886912345678")
 
 
-async def test_big5_and_a_byte_order_mark_are_understood_and_named(world: World):
+async def test_big5_and_a_byte_order_mark_are_understood_and_named(world: Directory):
     assert (await world.customer_import.check_file(world.sheet(ZOE, encoding="cp950"))).encoding == "cp950"
     report = await world.customer_import.run(world.sheet(ZOE, encoding="utf-8-sig"), "alice")
     assert (report.encoding, report.imported) == ("utf-8", 1)
 
 
 async def test_a_year_that_excel_may_have_changed_keeps_the_sheet_out_unless_its_importer_says_what_years_are(
-    world: World,
+    world: Directory,
 ):
     roc, western = ZOE.replace("2001-07-15", "90/7/15"), ZOE.replace("2001-07-15", "1990/7/15")
     for line, code, right, wrong, day in (
@@ -154,14 +154,14 @@ async def test_a_year_that_excel_may_have_changed_keeps_the_sheet_out_unless_its
         assert zoe["birth_date"] == day
 
 
-async def test_a_file_that_is_neither_utf8_nor_big5_is_refused_at_its_line(world: World):
+async def test_a_file_that_is_neither_utf8_nor_big5_is_refused_at_its_line(world: Directory):
     path = world.folder / "bad.csv"
     path.write_bytes(HEADER.encode() + b"\n" + ZOE.encode() + b"\n\xff\xff\n")
     report = await world.customer_import.run(path, "alice")
     assert [(fault.line, fault.code) for fault in report.faults] == [(3, "encoding")]
 
 
-async def test_one_bad_line_keeps_the_whole_file_out_and_every_fault_is_told(world: World):
+async def test_one_bad_line_keeps_the_whole_file_out_and_every_fault_is_told(world: Directory):
     again = BOB.replace("C0002", "C0003").replace("A223456781", "A123456789")
     report = await world.take_in(ZOE, "C0009,A123456788,x,,,,,", BOB, again)
     assert [(fault.line, fault.column, fault.code) for fault in report.faults] == [
@@ -174,7 +174,7 @@ async def test_one_bad_line_keeps_the_whole_file_out_and_every_fault_is_told(wor
     assert await world.rows("SELECT * FROM leaves") == []
 
 
-async def test_an_id_or_account_of_another_customer_is_a_fault(world: World):
+async def test_an_id_or_account_of_another_customer_is_a_fault(world: Directory):
     await world.take_in(ZOE)
     report = await world.take_in(ZOE.replace("C0001", "C0005"))
     assert [(fault.column, fault.code) for fault in report.faults] == [
@@ -184,7 +184,7 @@ async def test_an_id_or_account_of_another_customer_is_a_fault(world: World):
 
 
 async def test_a_changed_mobile_cools_down_for_seven_days_and_both_contacts_of_before_are_told_the_old_one_first(
-    world: World,
+    world: Directory,
 ):
     await world.take_in(ZOE)
     world.clock.at += timedelta(days=1)
@@ -209,7 +209,7 @@ async def test_a_changed_mobile_cools_down_for_seven_days_and_both_contacts_of_b
     assert (await world.rows("SELECT version FROM customers"))[0]["version"] == 1
 
 
-async def test_a_dispute_ends_with_the_contact_it_is_about(world: World):
+async def test_a_dispute_ends_with_the_contact_it_is_about(world: Directory):
     await world.take_in(ZOE)
 
     def dispute() -> Script[None]:
@@ -226,7 +226,7 @@ async def test_a_dispute_ends_with_the_contact_it_is_about(world: World):
     assert mobile.disputed_at is None
 
 
-async def test_what_stays_the_same_is_not_touched_but_for_the_day_it_was_verified(world: World):
+async def test_what_stays_the_same_is_not_touched_but_for_the_day_it_was_verified(world: Directory):
     await world.take_in(ZOE)
     before = await world.directory()
     world.clock.at += timedelta(days=30)
@@ -244,7 +244,7 @@ async def test_what_stays_the_same_is_not_touched_but_for_the_day_it_was_verifie
     assert mobile.verified_at == datetime(2026, 7, 31, 16, tzinfo=UTC)
 
 
-async def test_a_changed_name_seals_every_column_anew_under_the_next_version(world: World):
+async def test_a_changed_name_seals_every_column_anew_under_the_next_version(world: Directory):
     await world.take_in(ZOE)
     await world.take_in(ZOE.replace("王小明", "王大明"))
     zoe = (await world.directory())[0]
@@ -252,7 +252,7 @@ async def test_a_changed_name_seals_every_column_anew_under_the_next_version(wor
     assert (zoe["version"], zoe["name"], zoe["birth_date"]) == (2, "王大明", "2001-07-15")
 
 
-async def test_taking_a_contact_away_and_bringing_another_is_no_way_around_the_cool_down(world: World):
+async def test_taking_a_contact_away_and_bringing_another_is_no_way_around_the_cool_down(world: Directory):
     await world.take_in(ZOE)
     await world.take_in(ZOE.replace("0912345678", ""), allow=(Allowed.BLANKED,))
     assert await world.contact(Channel.MOBILE) is None
@@ -263,7 +263,7 @@ async def test_taking_a_contact_away_and_bringing_another_is_no_way_around_the_c
     assert mobile.version > 1
 
 
-async def test_accounts_follow_the_sheet_in_its_order(world: World):
+async def test_accounts_follow_the_sheet_in_its_order(world: Directory):
     await world.take_in(ZOE)
     await world.take_in(ZOE.replace("(期)F014000-0000007", "9A95-0000001;(期)F014000-0000007"))
     rows = await world.rows("SELECT number, kind, position FROM accounts ORDER BY position")
@@ -287,7 +287,7 @@ def many(count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
-async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: World, after: bool):
+async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: Directory, after: bool):
     class Dying(SqlRegistry):
         async def write(self, changes, records, now, mark):
             if mark == Mark(mark.file_sha256, 10, 20):
@@ -315,11 +315,11 @@ async def test_a_killed_run_goes_on_and_ends_in_the_same_rows_and_report(world: 
 CHILD = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tests.contract.test_registry import World
+from tests.contract.test_registry import Directory
 from chopmark.store import db
 
 async def main(url, path):
-    world = World(await db.open_engine(url), Path(path).parent, url)
+    world = Directory(await db.open_engine(url), Path(path).parent, url)
     half = 3 * Path(path).stat().st_size // 2
 
     def told(done, _):
@@ -332,7 +332,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_process_that_is_killed_loses_nothing_and_repeats_nothing(world: World):
+async def test_a_process_that_is_killed_loses_nothing_and_repeats_nothing(world: Directory):
     path = world.sheet(*many(25))
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CHILD, world.url, str(path), env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -344,9 +344,11 @@ async def test_a_process_that_is_killed_loses_nothing_and_repeats_nothing(world:
     assert len(await world.rows("SELECT chain FROM leaves")) == 3
 
 
-async def test_the_leaves_of_a_run_are_one_chain(world: World):
+async def test_the_leaves_of_a_run_are_one_chain(world: Directory):
     await world.take_in(*many(25))
-    rows = await world.rows("SELECT chain, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version")
+    rows = await world.rows(
+        "SELECT chain AS stream, version, previous, at, event, facts, kid, mac FROM leaves ORDER BY version"
+    )
     previous = bytes(32)
     for row in rows:
         record = StoredRecord(**row)
@@ -355,7 +357,7 @@ async def test_the_leaves_of_a_run_are_one_chain(world: World):
     assert (await world.rows("SELECT tip FROM chains"))[0]["tip"] == previous
 
 
-async def test_two_runs_of_one_file_at_a_time_write_each_line_once(world: World):
+async def test_two_runs_of_one_file_at_a_time_write_each_line_once(world: Directory):
     class Slower(SqlRegistry):
         async def write(self, changes, records, now, mark):
             if mark.start == 0:
@@ -370,7 +372,7 @@ async def test_two_runs_of_one_file_at_a_time_write_each_line_once(world: World)
     assert [record["chain"] for record in records] == ["staff:bob"]
 
 
-async def test_a_customer_that_changes_between_reading_and_writing_is_read_again(world: World):
+async def test_a_customer_that_changes_between_reading_and_writing_is_read_again(world: Directory):
     await world.take_in(ZOE)
 
     class Overtaken(SqlRegistry):
@@ -394,7 +396,7 @@ def row_of(line: str) -> dict[str, str]:
     return dict(zip(HEADER.split(","), line.split(","), strict=True))
 
 
-async def test_rows_without_a_file_pass_the_same_checks_and_writes(world: World):
+async def test_rows_without_a_file_pass_the_same_checks_and_writes(world: Directory):
     report = await world.customer_import.add([row_of(ZOE), row_of(ZOE)], "alice")
     assert {fault.code for fault in report.faults} == {"customer.twice", "person_id.twice", "accounts.twice"}
     assert (await world.customer_import.add([row_of(ZOE), row_of(BOB)], "alice")).imported == 2
@@ -402,7 +404,7 @@ async def test_rows_without_a_file_pass_the_same_checks_and_writes(world: World)
     assert await world.rows("SELECT * FROM imports") == []
 
 
-async def test_an_endless_line_and_a_missing_file_get_a_clear_answer(world: World):
+async def test_an_endless_line_and_a_missing_file_get_a_clear_answer(world: Directory):
     report = await world.take_in(ZOE, "x" * 100_000, BOB)
     assert [(fault.line, fault.code) for fault in report.faults] == [(3, "too_long")]
     empty = world.folder / "empty.csv"
@@ -413,7 +415,7 @@ async def test_an_endless_line_and_a_missing_file_get_a_clear_answer(world: Worl
     assert refused.value.refusal.field == "file"
 
 
-async def test_progress_rises_to_the_total(world: World):
+async def test_progress_rises_to_the_total(world: Directory):
     told: list[tuple[int, int]] = []
     path = world.sheet(*many(15))
     await world.customer_import.run(path, "alice", lambda done, total: told.append((done, total)))

@@ -213,6 +213,8 @@ class Engine:
         if self.name != "Firefox":
             return False
         in_chrome(self, 'Services.prefs.setIntPref("browser.display.document_color_use", arguments[0])', 2 if on else 0)
+        forced = "return matchMedia('(forced-colors: active)').matches === arguments[0]"
+        self.until("the page has the colours that were asked for", forced, on)
         return True
 
     @property

@@ -13,7 +13,7 @@ from chopmark.web.brand import DEMO_BRAND, brand_css
 from chopmark.web.i18n import Lang, Translator, load_catalogues
 from chopmark.web.pages.render import Pages
 from tests.machine import missing
-from tests.web.gallery import World, sample_pages
+from tests.web.gallery import Setting, sample_pages
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "src/chopmark/web/static/build"
@@ -80,7 +80,7 @@ async def complaints(tab: Tab) -> list[str]:
 )
 async def test_no_page_and_no_error_state_is_hard_to_use(tab: Tab, lang: Lang, width: int) -> None:
     """WCAG 2.2 AA as axe-core finds it, at a phone's width and a desktop's, before and after a refusal."""
-    samples = sample_pages(World(lang, DEMO_BRAND, f"{SITE}/main.css"))
+    samples = sample_pages(Setting(lang, DEMO_BRAND, f"{SITE}/main.css"))
     shown = {name: PAGES.render(page) for name, page in samples.items()}
     await tab.set_viewport_size({"width": width, "height": 900})
 

@@ -1,4 +1,4 @@
-"""A code by SMS in Chromium: through Mitake, through EVERY8D where Mitake hangs, and by mail where both fail."""
+"""A code by SMS in Chromium and Firefox: by Mitake, by EVERY8D where Mitake fails, by mail where both fail."""
 
 import asyncio
 import threading
@@ -14,7 +14,11 @@ from chopmark.testing.http_stub import Mode
 from chopmark.testing.sms_stubs import PASSWORD as ACCOUNT
 from chopmark.testing.sms_stubs import USER, Every8dStub, MitakeStub
 from tests.journey.counter import Counter, Prepared, running
+from tests.journey.engines import firefox, patiently
+from tests.journey.guest import Guest
+from tests.journey.strangers import PASSPHRASE, Maker
 from tests.journey.visitor import Visitor, code_in
+from tests.journey.watching import Watch
 
 SECRET = "r" * 32
 LIST = """
@@ -142,3 +146,56 @@ def test_codes_come_by_sms_by_another_gateway_and_by_mail(sending: tuple[Counter
     for sms in (*stubs.mitake.phone, *stubs.every8d.phone):
         for word in (code_in(sms.text), sms.number[-9:]):
             assert word.encode() not in kept
+
+
+FIREFOX = ("C10011", "C10008", "C10010")
+"""Other customers than Chromium's: a customer's codes have a minute between them."""
+
+
+def to_code_in(guest: Guest, number: str, folder: Path) -> str:
+    """Come to the page that asks for the code; return its reference."""
+    guest.sign_in(number)
+    guest.apply("rekey", "browser")
+    theirs = Maker(guest.counter.p12(number), guest.counter.passphrase(number), folder)
+    guest.open_old(theirs.openssl(f"{number}.p12", PASSPHRASE), PASSPHRASE)
+    guest.submit("key")
+    form = guest.step("channel")
+    guest.engine.script("document.querySelector(arguments[0]).click()", f"{form} input[value=mobile]")
+    guest.submit("channel")
+    guest.step("code")
+    reference: str = guest.engine.script("return document.querySelector('main .cm-serial').innerText.trim()")
+    return reference
+
+
+def came(stub: MitakeStub | Every8dStub, reference: str) -> str:
+    """Wait for the phone to show the message with this reference; return its code."""
+    for _ in patiently():
+        found = [sms.text for sms in tuple(stub.phone) if reference in sms.text]
+        if found:
+            return code_in(found[-1])
+    raise AssertionError("no text message came")
+
+
+def test_codes_come_the_same_ways_in_firefox(sending: tuple[Counter, Stubs], tmp_path: Path) -> None:
+    counter, stubs = sending
+    stubs.mitake.mode = stubs.every8d.mode = Mode.WELL
+    with firefox(tmp_path / "browser") as engine:
+        guest = Guest(counter, engine, Watch(engine))
+        # 1. Mitake carries the code.
+        reference = to_code_in(guest, FIREFOX[0], tmp_path)
+        guest.enter(came(stubs.mitake, reference))
+        engine.wait(".cm-result")
+        # 2. Mitake takes the message and hangs: EVERY8D carries the same code.
+        stubs.mitake.mode = Mode.HANG
+        reference = to_code_in(guest, FIREFOX[1], tmp_path)
+        code = came(stubs.every8d, reference)
+        assert code == came(stubs.mitake, reference)
+        guest.enter(code)
+        engine.wait(".cm-result")
+        # 3. Both fail: the page says so within seconds, and offers the mail, which carries a code that is right.
+        stubs.mitake.mode = stubs.every8d.mode = Mode.BUSY
+        to_code_in(guest, FIREFOX[2], tmp_path)
+        engine.wait("[data-undelivered]")
+        engine.click("[data-undelivered] a")
+        form = guest.step("channel")
+        assert engine.script("return !document.querySelector(arguments[0]).disabled", f"{form} input[value=email]")

@@ -27,6 +27,7 @@ def way_in(walker: Walker) -> None:
     walker.note(WAY_IN, "offline", walker.offline(WAY_IN))
     before = walker.counts()
     guest.engine.press_twice(WAY_IN.action)
+    guest.engine.until("sign-in", "return location.pathname === '/sign-in' && document.readyState === 'complete'")
     walker.note(WAY_IN, "double click", "ok" if walker.counts() == before else "something was done")
     guest.to_sign_in()
     guest.go("/demo")

@@ -98,23 +98,6 @@ def test_the_chart_is_well_formed_and_has_a_line_a_series():
     assert len(strokes) == 2
 
 
-def test_a_profile_counts_a_sample_for_the_innermost_layer_and_leaves_idle_threads_out() -> None:
-    raw = """\
-run (asyncio/runners.py:190);handle (litestar/routes/http.py:62);once (chopmark/web/api.py:95) 2
-run (asyncio/runners.py:190);bind (chopmark/ra/rekey.py:90);replace (dataclasses.py:1453) 5
-run (asyncio/runners.py:190);poll (selectors.py:451) 1
-main (elsewhere.py:1) 2
-_bootstrap (threading.py:1002);_worker (concurrent/futures/thread.py:81) 90"""
-    found = {line[:34].strip(): line[34:].split() for line in layers(raw, 20.0).splitlines()[1:]}
-    assert found == {
-        "ra, stepup, identity": ["50.0%", "10.00"],
-        "own web layer, Jinja": ["20.0%", "4.00"],
-        "what is in no layer": ["20.0%", "4.00"],
-        "event loop": ["10.0%", "2.00"],
-        "all": ["20.00"],
-    }
-
-
 def test_bars_are_as_long_as_their_values_and_names_cannot_break_the_drawing():
     drawing = ET.fromstring(chart.bars("Lapses & more", {"none": 50.0, "<all>": 25.0}, "%"))
     widths = [float(bar.attrib["width"]) for bar in drawing.iter("{http://www.w3.org/2000/svg}rect")][1:]
@@ -131,3 +114,20 @@ def test_the_simulation_is_the_same_every_time_and_reminders_help():
     assert none.messages.total() == 0
     assert none.share > shipped.share > 0
     assert shipped.lapsed.total() >= shipped.unreachable
+
+
+def test_a_profile_counts_a_sample_for_the_innermost_layer_and_leaves_idle_threads_out() -> None:
+    raw = """\
+run (asyncio/runners.py:190);handle (litestar/routes/http.py:62);once (chopmark/web/api.py:95) 2
+run (asyncio/runners.py:190);bind (chopmark/ra/rekey.py:90);replace (dataclasses.py:1453) 5
+run (asyncio/runners.py:190);poll (selectors.py:451) 1
+main (elsewhere.py:1) 2
+_bootstrap (threading.py:1002);_worker (concurrent/futures/thread.py:81) 90"""
+    found = {line[:34].strip(): line[34:].split() for line in layers(raw, 20.0).splitlines()[1:]}
+    assert found == {
+        "ra, stepup, identity": ["50.0%", "10.00"],
+        "own web layer, Jinja": ["20.0%", "4.00"],
+        "what is in no layer": ["20.0%", "4.00"],
+        "event loop": ["10.0%", "2.00"],
+        "all": ["20.00"],
+    }

@@ -47,7 +47,7 @@ SECOND_BRAND: Brand = read_brand(
 
 
 @dataclass(frozen=True)
-class World:
+class Setting:
     """One language and one brand, and the samples in it."""
 
     lang: Lang
@@ -116,7 +116,7 @@ RECEIPT = s.Receipt("R-2026-000018", NOW, Channel.EMAIL, "z•••@g•••.
 WHY_RENEW = text("Your certificate ends on %(date)s. Renew it now; it takes a minute.", date="2026-12-12")
 
 
-def way_in(w: World) -> dict[str, Page]:
+def way_in(w: Setting) -> dict[str, Page]:
     """Return the pages before the portal."""
     outside = w.frame(signed_in=False)
     wrong = v.Problem(
@@ -172,7 +172,7 @@ def way_in(w: World) -> dict[str, Page]:
     }
 
 
-def portal(w: World) -> dict[str, Page]:
+def portal(w: Setting) -> dict[str, Page]:
     """Return the pages of the customer's area that are not steps of an order."""
     certificates = w.frame(ServiceKey.CERTIFICATES, "")
     apply = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
@@ -253,7 +253,7 @@ def portal(w: World) -> dict[str, Page]:
     }
 
 
-def reminders(w: World) -> dict[str, Page]:
+def reminders(w: Setting) -> dict[str, Page]:
     """Return the page of a certificate's reminders."""
     frame, end = w.frame(ServiceKey.CERTIFICATES, "/certificates/inquiry"), NOW + timedelta(days=20)
     sent = ReminderRow(None, NOW - timedelta(days=9), ReminderState.SENT, Channel.EMAIL)
@@ -276,7 +276,7 @@ def reminders(w: World) -> dict[str, Page]:
     }
 
 
-def steps(w: World) -> dict[str, Page]:
+def steps(w: Setting) -> dict[str, Page]:
     """Return the steps of an order, in the manual's order, with their states."""
     f = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
     rekey, enrol, revoke = Operation.REKEY, Operation.ENROL, Operation.REVOKE
@@ -339,7 +339,7 @@ def steps(w: World) -> dict[str, Page]:
     return pages | endings(w, f)
 
 
-def endings(w: World, f: v.Frame) -> dict[str, Page]:
+def endings(w: Setting, f: v.Frame) -> dict[str, Page]:
     """Return the orders that ended without a certificate."""
     why = text("This order is older than a day and has ended. Please start again.")
     again = v.Action(text("Apply for a certificate"), "/certificates")
@@ -354,7 +354,7 @@ def endings(w: World, f: v.Frame) -> dict[str, Page]:
     return pages
 
 
-def errors(w: World) -> dict[str, Page]:
+def errors(w: Setting) -> dict[str, Page]:
     """Return the error pages."""
     return {
         f"error-{status}": v.error_page(w.frame(signed_in=False), status, "req-7Q2M4N")
@@ -362,10 +362,10 @@ def errors(w: World) -> dict[str, Page]:
     }
 
 
-PARTS: tuple[Callable[[World], dict[str, Page]], ...] = (way_in, portal, steps, errors)
+PARTS: tuple[Callable[[Setting], dict[str, Page]], ...] = (way_in, portal, steps, errors)
 
 
-def sample_pages(world: World) -> dict[str, Page]:
+def sample_pages(world: Setting) -> dict[str, Page]:
     """Return every page and state, by name."""
     pages: dict[str, Page] = {}
     for part in PARTS:
@@ -385,7 +385,7 @@ def main(folder: Path, stylesheet: Path) -> None:
                 (here / "static" / picture.name).write_bytes(picture.read_bytes())
             (here / "main.css").write_bytes(stylesheet.read_bytes())
             (here / "brand.css").write_text(brand_css(brand), encoding="utf-8")
-            for name, page in sample_pages(World(lang, brand, "main.css")).items():
+            for name, page in sample_pages(Setting(lang, brand, "main.css")).items():
                 html = pages.render(page).replace('"/static/', '"static/').replace('"/brand.css"', '"brand.css"')
                 (here / f"{name}.html").write_text(html, encoding="utf-8")
 

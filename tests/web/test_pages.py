@@ -21,11 +21,11 @@ from chopmark.web.brand import (
 from chopmark.web.i18n import Bilingual, Lang, Translator, load_catalogues
 from chopmark.web.pages import views as v
 from chopmark.web.pages.render import Pages
-from tests.web.gallery import SECOND_BRAND, World, sample_pages
+from tests.web.gallery import SECOND_BRAND, Setting, sample_pages
 
 PAGES = Pages(Translator(load_catalogues()))
 VOID = {"meta", "link", "input", "img", "br", "hr"}
-NAMES = sorted(sample_pages(World(Lang.ZH_TW, DEMO_BRAND)))
+NAMES = sorted(sample_pages(Setting(Lang.ZH_TW, DEMO_BRAND)))
 
 
 class Reader(HTMLParser):
@@ -83,7 +83,7 @@ class Reader(HTMLParser):
 
 def rendered(name: str, lang: Lang, brand: Brand = DEMO_BRAND) -> str:
     """Return one sample page."""
-    return PAGES.render(sample_pages(World(lang, brand))[name])
+    return PAGES.render(sample_pages(Setting(lang, brand))[name])
 
 
 def readable(html: str) -> str:
@@ -194,7 +194,7 @@ def test_a_page_has_the_manuals_words(name: str) -> None:
 
 def test_the_menu_of_the_home_page_keeps_the_manuals_order() -> None:
     """個人資料 first, 商品專區 last."""
-    frame = World(Lang.ZH_TW, DEMO_BRAND).frame()
+    frame = Setting(Lang.ZH_TW, DEMO_BRAND).frame()
     assert [PAGES.translator.translate(item.name, Lang.ZH_TW) for item in frame.menu] == MANUAL["home"].split()
 
 
@@ -215,7 +215,7 @@ def test_the_sentence_about_the_issuer_names_the_issuer_and_nobody_else() -> Non
 @pytest.mark.parametrize(("name", "rare"), [("王•明", False), ("王•\U00020bb7", True), ("\ue001•明", True)])
 def test_a_name_with_a_character_that_may_have_no_picture_is_shown_with_a_note(name: str, rare: bool) -> None:
     """Both kinds that people have: an ideograph outside of the first plane, and a character of a firm's own."""
-    page = sample_pages(World(Lang.ZH_TW, DEMO_BRAND))["profile"]
+    page = sample_pages(Setting(Lang.ZH_TW, DEMO_BRAND))["profile"]
     assert isinstance(page, v.ProfilePage)
     html = PAGES.render(replace(page, masked_name=name))
     assert name in html
@@ -224,14 +224,14 @@ def test_a_name_with_a_character_that_may_have_no_picture_is_shown_with_a_note(n
 
 def test_what_a_customer_typed_is_shown_as_text_and_never_as_markup() -> None:
     """Autoescape holds in attributes and in text."""
-    frame = World(Lang.EN, DEMO_BRAND).frame()
+    frame = Setting(Lang.EN, DEMO_BRAND).frame()
     html = PAGES.render(v.SignInPage(frame, who='"><script>alert(1)</script>', next="/home"))
     assert "<script>alert" not in html
 
 
 def test_an_error_without_words_of_its_own_is_shown_as_its_family() -> None:
     """418 as 404, 502 as 500."""
-    frame = World(Lang.EN, DEMO_BRAND).frame()
+    frame = Setting(Lang.EN, DEMO_BRAND).frame()
     assert v.error_page(frame, 418, "r").title == v.error_page(frame, 404, "r").title
     assert v.error_page(frame, 502, "r").title == v.error_page(frame, 500, "r").title
 

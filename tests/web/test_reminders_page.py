@@ -34,3 +34,12 @@ async def test_a_wrong_answer_is_shown_beside_its_question_and_changes_nothing(w
 async def test_who_has_no_certificate_is_told_so(world: World) -> None:
     browser = await world.signed_in("C10003")
     assert "You have no valid certificate" in (await browser.get(f"{PAGE}?lang=en")).text
+
+
+async def test_the_demo_s_inbox_has_the_reminders_of_its_past_and_the_page_knows_of_them(world: World) -> None:
+    subjects = [one["subject"] for one in (await world.browser().get("/demo/inbox", Accept="application/json")).json()]
+    assert sum("電子憑證即將到期" in subject for subject in subjects) > 10
+    browser = await world.signed_in("C10001")
+    page = (await browser.get(f"{PAGE}?lang=en")).text
+    assert "Sent</strong>" in page, "renewal opened ten days ago"
+    assert "Planned</strong>" in page

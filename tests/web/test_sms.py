@@ -1,13 +1,19 @@
 """A code on its way to a phone, through the real gateways and stubs of their providers, as the customer sees it."""
 
+import asyncio
+import email
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email import policy
 from pathlib import Path
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from chopmark.app.settings import Settings
+from chopmark.app.operators import alarm_tasks, tellers_of
+from chopmark.app.settings import Settings, Smtp
+from chopmark.app.settings_messages import AlarmSettings, SmsSettings
 from chopmark.testing.http_stub import Mode
 from chopmark.testing.sms_stubs import PASSWORD, USER, Every8dStub, MitakeStub
 from tests.web.counter import Errand, World, errand, opened, settings_of
@@ -142,3 +148,69 @@ async def test_neither_log_nor_database_keeps_a_code_or_a_number(
     said = capfd.readouterr()
     assert code not in said.out + said.err
     assert sms.number.removeprefix("+886") not in said.out + said.err
+
+
+async def test_a_block_of_addresses_that_asked_too_often_is_told_to_take_the_mail(played: Path, tmp_path: Path) -> None:
+    """The API's route says from where a request comes; another customer behind the same /24 meets its limit (I16)."""
+
+    def settings(folder: Path) -> Settings:
+        return settings_of(folder).model_copy(update={"sms": SmsSettings(codes_per_block=1)})
+
+    async with opened(played, tmp_path / "data", settings) as world:
+        await to_code(world)
+        neighbour = await (await errand(world, "C10006")).until("channel", "rekey")
+        answer = await neighbour.send_code()
+        assert answer.status_code == 429
+        assert answer.json()["detail"].startswith("Too many codes by text message were asked for from your network.")
+        assert int(answer.headers["retry-after"]) > 3000
+        answer = await neighbour.send_code("email")
+        assert answer.is_success, answer.text
+
+
+class Mailbox:
+    """A mail server that keeps what it takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[str] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        del server, session
+        assert isinstance(envelope.content, bytes)
+        mail = email.message_from_bytes(envelope.content, policy=policy.default)
+        self.mails.append(f"{envelope.rcpt_tos} {mail['Subject']} {mail.get_content()}")
+        return "250 OK"
+
+
+async def test_operators_are_mailed_at_once_when_a_gateway_refuses_our_account(played: Path, tmp_path: Path) -> None:
+    """Settings, worker and gateways put together; the customer's code goes over the next gateway meanwhile."""
+    mitake, every8d, box = MitakeStub(), Every8dStub(), Mailbox()
+    mitake.refuse = ["k"] * 9  # our address is not allowed
+    server = await asyncio.get_running_loop().create_server(lambda: SMTP(box), "127.0.0.1", 0)
+    async with mitake.listening() as one, every8d.listening() as other, server:
+
+        def settings(folder: Path) -> Settings:
+            (folder / "account").write_text(PASSWORD)
+            (folder / "report").write_text(SECRET)
+            listed = folder / "gateways.toml"
+            listed.write_text(LIST.format(mitake=one, every8d=other, user=USER, hook=HOOK))
+            smtp = Smtp(host="127.0.0.1", port=server.sockets[0].getsockname()[1], tls="none")
+            changes = {"gateways": listed, "smtp": smtp, "alarms": AlarmSettings(mail="ops@firm.example")}
+            return settings_of(folder).model_copy(update=changes)
+
+        async with opened(played, tmp_path / "data", settings) as world:
+            await to_code(world)
+            await world.work()
+            (sms,) = every8d.phone
+            tellers = tellers_of(world.services.foundation.settings, world.services.foundation.brand)
+            (told,) = alarm_tasks(world.services, tellers)
+            await told.job()
+            mails = [mail for mail in box.mails if "ops@firm.example" in mail and "mitake" in mail]
+            assert len(mails) == 1
+            assert "[Chopmark ALARM] gateway account: mitake" in mails[0]
+            assert "(not_allowed, its code: k)" in mails[0]
+            assert code_in(sms.text) not in "".join(box.mails)
+            assert sms.number.removeprefix("+886") not in "".join(box.mails)
+            box.mails.clear()
+            await told.job()
+            assert box.mails == []
+            assert [due.alarm.subject for due in await world.services.messaging.alarms.lasting()][:1] != []

@@ -1,4 +1,4 @@
-/** Small things on any page: showing what is typed, copying, printing, a menu that closes. */
+/** Small things on any page: showing what is typed, copying, printing, a menu that closes, a form that is sent once. */
 import { all, announce } from "../dom.ts";
 import { t } from "../words.ts";
 
@@ -10,6 +10,18 @@ export function attachComforts(): void {
   for (const each of all(document, "button[data-print]", HTMLButtonElement))
     each.addEventListener("click", () => window.print());
   for (const each of all(document, "details[data-menu]", HTMLDetailsElement)) closeWhenLeft(each);
+  for (const each of all(document, "form[method=post]:not([data-step])", HTMLFormElement)) sendOnce(each);
+}
+
+const TWICE_MS = 1_000;
+
+/** A double click sends a form once. Firefox would give up the first answer, and what is good once is refused then. */
+function sendOnce(form: HTMLFormElement): void {
+  let sentAt = Number.NEGATIVE_INFINITY;
+  form.addEventListener("submit", (event) => {
+    if (event.timeStamp - sentAt < TWICE_MS) event.preventDefault();
+    else sentAt = event.timeStamp;
+  });
 }
 
 /** Escape closes an open menu and goes back to its name; a press or a step elsewhere closes it too. */

@@ -1,1 +1,1 @@
-"""The application: settings, and the object graph that a process is built of."""
+"""The application: its settings, and the object graph of a process."""

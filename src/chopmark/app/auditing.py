@@ -1,4 +1,4 @@
-"""The bundle of the audit, built: what signs its heads, and what says whether this machine's clock can be believed."""
+"""Build the bundle of the audit: the signer of tree heads, and the watch over this machine's clock."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,6 @@ class AuditServices:
 
 
 async def audit_services(foundation: Foundation, machine: Machine | None) -> AuditServices:
-    """Return the bundle; without `machine` time is made up, and never doubted."""
+    """Return the bundle; without `machine` (in tests and the demo's history) the clock is not checked."""
     watch = ClockWatch(foundation.clock, machine, await foundation.audit_repository.newest_time())
     return AuditServices(head_signer_of(foundation.settings), watch)

@@ -1,7 +1,7 @@
-"""Connections that cannot stop a process: each has its time, its octets and, from one network, its number.
+"""Limits of time, size and number for connections, so that clients cannot exhaust a process.
 
-uvicorn bounds the pause between two requests and nothing else. Measured without this: 512 silent connections and
-everybody, OCSP included, is answered 503; one client's endless header lines or piled-up requests cost 300 MiB.
+uvicorn limits only the pause between two requests. Measured without these limits: after 512 silent connections
+everybody gets 503, OCSP clients included; endless header lines or pipelined requests of one client take 300 MiB.
 """
 
 import asyncio
@@ -26,23 +26,23 @@ log = structlog.get_logger()
 
 MOST_HEADERS: Final = 100
 MOST_PIPELINED: Final = 4
-"""Requests that wait behind the one that is answered; browsers send none. uvicorn would keep as many as are sent."""
+"""So many pipelined requests may wait behind the present one; browsers send none. uvicorn would keep any number."""
 STATUS: Final = ("/ocsp/", "/pki/", "/health/")
-"""What is answered from a reserved place too: there a flood of whole requests at the portal ends before it costs."""
+"""Paths that are also served on reserved connections; other requests there are refused before they cost anything."""
 LINGER_S: Final = 2.0
-"""How long an answer that ends a connection may take to be fetched."""
+"""How long a client may take to read an answer that ends its connection."""
 SWEPT_EVERY_S: Final = 0.25
 TOLD_EVERY_S: Final = 60.0
 _PIECE: Final = 16 * 1024
-"""Octets that are parsed before the head is measured again: a read brings up to 256 KiB."""
+"""So many octets are parsed before the head's size is checked again; one read returns up to 256 KiB."""
 _NOTHING, _HEAD, _BODY = range(3)
-"""What of a request has come: nothing yet, a part of its head, or its head and perhaps a part of its body."""
+"""How much of a request has arrived: nothing, a part of its head, or its head and perhaps a part of its body."""
 _quiet = getLogger("chopmark.clients")
-_quiet.setLevel(ERROR)  # a line for each malformed request is a flood of its own; they are counted instead
+_quiet.setLevel(ERROR)  # one log line for each malformed request would flood the log; they are counted instead
 
 
 class _TooLarge(Exception):
-    """A head or a pile of requests is larger than anything legitimate."""
+    """A head, or the pipelined requests together, are larger than any legitimate ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Gate:
         self._told_next = 0.0
 
     def network_of(self, client: tuple[str, int] | None) -> str:
-        """Return what a connection is counted by: nothing for a trusted proxy and for a Unix socket."""
+        """Return the network for which a connection counts; empty for a trusted proxy and for a Unix socket."""
         said = client[0] if client else ""
         address = read_address(said)
         if address is None:
@@ -76,7 +76,7 @@ class Gate:
         return "" if any(address in network for network in self._trusted) else counted_as(address)
 
     def enter(self, guest: "Bounded") -> bool:
-        """Give a newcomer a place if there is one; whoever has waited too long for it goes."""
+        """Give a new connection a place if possible; the one that has waited longest may be closed for it."""
         if not self._watching:
             self._watching = True
             guest.loop.call_later(SWEPT_EVERY_S, self._sweep, guest.loop, guest.connections)
@@ -90,11 +90,11 @@ class Gate:
         return entry.admitted
 
     def leave(self, guest: "Bounded") -> None:
-        """Give a connection's place back; again is nothing."""
+        """Free a connection's place; a second call does nothing."""
         self._places.leave(guest)
 
     def count(self, why: str) -> None:
-        """Count a connection that we have ended; the log says how many, once a minute."""
+        """Count a connection that we have closed; the number is logged once a minute."""
         self._ended[why] = self._ended.get(why, 0) + 1
 
     def _sweep(self, loop: asyncio.AbstractEventLoop, connections: set[Any]) -> None:
@@ -112,9 +112,9 @@ class Gate:
 
 
 class Bounded(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with an end to everything: to waiting, to a head, to a body, to what is piled up.
+    """uvicorn's HTTP/1.1 with limits for waiting, heads, bodies and pipelined requests.
 
-    A request reaches the application when all of it is here, so that slow bodies hold none of its places.
+    The application gets a request when all of it has arrived, so that slow bodies do not count as requests in progress.
     """
 
     def __init__(self, *args: Any, gate: Gate, **named: Any) -> None:
@@ -133,7 +133,7 @@ class Bounded(HttpToolsProtocol):
         self._refused = 400
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a newcomer in, or send it away."""
+        """Accept a new connection, or close it."""
         wire = cast("asyncio.Transport", transport)
         arrived = self.waits_since is not None or self.arrive(wire)
         super().connection_made(wire)
@@ -165,11 +165,11 @@ class Bounded(HttpToolsProtocol):
             cast("dict[str, Any]", self._answering.scope)[LEAVING] = True
 
     def depart(self) -> None:
-        """Give the place back; again is nothing."""
+        """Free the place; a second call does nothing."""
         self._gate.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, piece by piece; what begins with it has its time."""
+        """Parse the received octets piece by piece, and start the time limit of what begins with them."""
         reading, heads = self._reading, self._heads
         if reading == _NOTHING:
             self._reading, self._head = _HEAD, 0
@@ -196,7 +196,7 @@ class Bounded(HttpToolsProtocol):
             self._release()
 
     def on_headers_complete(self) -> None:
-        """Begin a body, unless the head is too large or too many requests wait already."""
+        """Begin the body, unless the head is too large or too many pipelined requests wait."""
         if len(self.headers) > MOST_HEADERS:
             self._refused = 431
             raise _TooLarge
@@ -221,7 +221,7 @@ class Bounded(HttpToolsProtocol):
             self._release()
 
     def _release(self) -> None:
-        """Hand the request that was held back to the application, whose time begins."""
+        """Pass the complete request to the application, and start the time limit of the answer."""
         if self._held is not None:
             (cycle, app), self._held = self._held, None
             if self.reserved and not cycle.scope["path"].startswith(STATUS):
@@ -248,7 +248,7 @@ class Bounded(HttpToolsProtocol):
         self.due = self.waits_since + (self._gate.patience[self._reading] if most is None else most)
 
     def expire(self) -> None:
-        """End a connection whose time is over; who has begun a request hears why."""
+        """Close a connection whose time is over; a client that has begun a request gets 408."""
         if self.transport.is_closing():
             self.transport.abort()
             return
@@ -261,7 +261,7 @@ class Bounded(HttpToolsProtocol):
         self._gate.count("slow")
 
     def give_way(self) -> None:
-        """Go, for somebody else or for good."""
+        """Close this connection, to free its place or because the process ends."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         self.due = self.loop.time() + LINGER_S
@@ -288,11 +288,11 @@ class Bounded(HttpToolsProtocol):
 
 
 def rules_of(settings: Settings) -> Rules:
-    """Return what a process's connections are held to."""
+    """Return the limits for a process's connections."""
     before = EVERYWHERE if settings.client_address_header else ()
     return Rules(settings.limits, (*before, *read_networks(settings.proxy.networks)))
 
 
 def bounded(settings: Settings, kind: type[Bounded] = Bounded) -> Callable[..., Bounded]:
-    """Return what makes a process's connections; uvicorn sends it to its workers, so nothing in it has begun."""
+    """Return the factory of a process's connections; uvicorn sends it to its workers, so it holds nothing open."""
     return partial(kind, gate=Gate(rules_of(settings)))

@@ -1,4 +1,4 @@
-"""The client of another CA, from the settings: which protocol, what is trusted, under which name."""
+"""Build the client of another CA from the settings: its protocol, trust anchors and names."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class ExternalFault(Exception):
 
 
 def anchors_of(settings: Settings) -> Anchors:
-    """Return what is trusted of the other CA. Raises ExternalFault."""
+    """Return the trust anchors of the other CA. Raises ExternalFault."""
     if settings.external_ca.anchors is None:
         raise ExternalFault("external_ca.anchors is not set: name a PEM file with the certificates of the CA")
     try:
@@ -59,7 +59,7 @@ def published(settings: Settings) -> Iterator[tuple[IssuerId, str, bytes]]:
 
 
 def address_of(settings: Settings) -> Address:
-    """Return where the other CA answers. Raises ExternalFault."""
+    """Return the address of the other CA, with its TLS files. Raises ExternalFault."""
     files: tuple[Path | None, Path | None] = (settings.external_ca.tls_certificate, settings.external_ca.tls_key)
     identity = None if files[0] is None or files[1] is None else (files[0], files[1])
     return Address(
@@ -92,14 +92,14 @@ def _issuing(anchors: Anchors) -> x509.Certificate:
 
 
 def _id(settings: Settings, anchors: Anchors) -> IssuerId:
-    """Return the short name under which our records have the other CA."""
+    """Return the short name of the other CA in our records."""
     return IssuerId(f"{settings.external_ca.protocol}-{hashlib.sha256(anchors.roots[0]).hexdigest()[:8]}")
 
 
 def known_of(
     settings: Settings, profiles: Sequence[Profile], constants: Mapping[str, str], terms: approval.ApprovalTerms
 ) -> ExternalCaExpectations:
-    """Return what stored certificates of other CAs are held to. Raises ExternalFault."""
+    """Return what the checks of stored certificates of other CAs compare with. Raises ExternalFault."""
     anchors = None if settings.external_ca.protocol == "none" else anchors_of(settings)
     return ExternalCaExpectations(
         issuer=None if anchors is None else _id(settings, anchors),
@@ -151,6 +151,6 @@ def issuer_of(settings: Settings, profile: Profile, constants: Mapping[str, str]
 
 
 async def reach(settings: Settings) -> str | None:
-    """Return what keeps the other CA from being heard, as a word; None when anything answers at its address."""
+    """Return why the other CA cannot be reached, as a word; None if anything answers at its address."""
     said = await Wire(address_of(settings)).get("/")
     return None if isinstance(said, Said) else said.code

@@ -64,7 +64,7 @@ class Foundation:
     engine: Engine
     installation: Installation
     portal: str
-    """The random name of this installation, agreed on by all nodes."""
+    """The random name of this installation; all its nodes use the same."""
     otp_keys: OtpKeys
     audit_key: AuditKey
     sealer: Sealer

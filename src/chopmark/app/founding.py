@@ -1,4 +1,4 @@
-"""Founding a CA: what a ceremony gives is taken into use, and its root's list is published."""
+"""Found a CA: take the result of a ceremony into use, and publish the root's revocation list."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ from chopmark.va.ports import Crl
 async def founding(
     settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = open_default, shares: Shares | None = None
 ) -> AsyncIterator[CaDeps]:
-    """Give what it takes to found a CA over a database whose schema is current, and close it afterwards.
+    """Open what is needed to found a CA over a database whose schema is current, and close it afterwards.
 
     `shares` are the operators', where they have been asked for; otherwise those of the secrets.
     """
@@ -69,7 +69,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """A CA that was made in one go: what is taken into use, and the root's key file for the safe."""
+    """A CA that was made without a ceremony: what is taken into use, and the root's key file for the safe."""
 
     taken: Taken
     root_key_pem: bytes
@@ -106,7 +106,7 @@ def found(deps: CaDeps, algorithm: KeyAlgorithm) -> Founded:
 
 
 def root_list(der: bytes) -> Crl:
-    """Return a root's list as it is published; ValueError when it is none, or says not when the next one comes."""
+    """Return a root's list as it is published; ValueError if it is no list, or has no nextUpdate."""
     read = x509.load_der_x509_crl(der)
     number = read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     if read.next_update_utc is None:
@@ -115,7 +115,7 @@ def root_list(der: bytes) -> Crl:
 
 
 async def take_in(deps: CaDeps, taken: Taken) -> bool:
-    """Have a CA issue from now on, and publish its root's list; False when another CA has its id. Twice is once."""
+    """Let a CA issue from now on, and publish its root's list; False if another CA has its id. It may be repeated."""
 
     async def add(builder: RecordBuilder) -> bool:
         people = {"by": taken.by, "approved_by": taken.approved_by} if taken.by else {}

@@ -1,4 +1,4 @@
-"""Which gateways an installation has: those of its list, mail by SMTP, and in the demo the inbox."""
+"""Build the gateways of an installation: those of its list, mail by SMTP, and in the demo the inbox."""
 
 import ssl
 from contextlib import suppress
@@ -81,14 +81,14 @@ def secret_path(settings: Settings, name: str) -> Path:
 
 
 def _said(error: Exception) -> str:
-    """Return what is wrong with the list, without a word of what is in a secret."""
+    """Return what is wrong with the list, without any part of a secret."""
     if isinstance(error, OSError):
         return f"gateways: {error.filename} cannot be read ({error.strerror or type(error).__name__})"
     return f"gateways: {error}"
 
 
 async def reach_mail(settings: Settings, brand: Brand) -> str | None:
-    """Ask the mail server as a mail would, and send none; return what is wrong as a sentence, or None."""
+    """Connect to the mail server as for a mail, without sending one; return what is wrong as a sentence, or None."""
     reason = await mail_gateway(settings, brand).reach()
     if reason is None:
         return None

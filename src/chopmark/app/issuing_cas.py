@@ -1,4 +1,4 @@
-"""The installation's CAs, opened: the one that issues, and those before it, which answer for what they issued."""
+"""Open the installation's CAs: the one that issues, and earlier ones, which still publish status."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -44,12 +44,12 @@ class Unopened(Exception):
 
 
 class NoBuiltIn(Exception):
-    """Something of the built-in CA was wanted where another CA certifies."""
+    """A part of the built-in CA was requested where another CA certifies."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaDeps:
-    """What it takes to open CAs and to found one: the foundation, and the tables of certificates and their status."""
+    """What is needed to open CAs or to found one: the foundation, and the tables of certificates and their status."""
 
     foundation: Foundation
     certificates: CertificateRepository
@@ -85,7 +85,7 @@ class Ca:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A stored CA, which it is of its line (from 1), and its root's short name."""
+    """A stored CA, its number in the sequence of CAs (from 1), and its root's short name."""
 
     row: IssuerRow
     number: int
@@ -158,7 +158,7 @@ class CaServices:
 
     @property
     def issuer(self) -> EmbeddedIssuer:
-        """What certifies with a key of our own."""
+        """The issuer that signs with a key of our own."""
         return self.present.issuer
 
     @property
@@ -168,12 +168,12 @@ class CaServices:
 
     @property
     def responder(self) -> Responder:
-        """What answers OCSP for the built-in CA."""
+        """The OCSP responder of the built-in CA."""
         return self.present.responder
 
     @property
     def publisher(self) -> Publisher:
-        """What publishes the built-in CA's revocation lists."""
+        """The publisher of the built-in CA's revocation lists."""
         return self.present.publisher
 
 
@@ -264,7 +264,7 @@ def _issuer(
 
 
 def title(ca: Ca) -> str:
-    """Return a CA's title with its number, but for the first."""
+    """Return a CA's title with its number; the first CA has none."""
     number = _number(ca.authority.view.id)
     return ca.authority.title if number == 1 else f"{ca.authority.title} {number}"
 
@@ -280,7 +280,7 @@ def roots(cas: Sequence[Ca]) -> Iterator[tuple[IssuerId, str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What ends when: a certificate, or a root's list; `until` is aware UTC.
+    """When something expires: a certificate, or a root's list; `until` is aware UTC.
 
     `first` is how many days before that somebody has to know: fewer where a worker renews it by itself.
     """
@@ -297,7 +297,7 @@ def living(cas: Sequence[Ca], now: datetime) -> tuple[Ca, ...]:
 
 
 async def for_each_living(cas: Sequence[Ca], clock: Clock, job: Callable[[Ca], Awaitable[int]]) -> int:
-    """Do a job for each living CA; return how much was done. A CA whose key is out of reach keeps no other waiting."""
+    """Do a job for each living CA; return how much was done. One whose key cannot be reached delays no other."""
     done, away = 0, None
     for ca in living(cas, clock.now()):
         try:

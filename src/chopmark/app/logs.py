@@ -1,4 +1,4 @@
-"""What is logged and where to: JSON lines on stderr, with fields by allow-list."""
+"""Configure logging: JSON lines on stderr, with an allow-list of fields."""
 
 import logging
 import sys

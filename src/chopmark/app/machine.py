@@ -1,4 +1,4 @@
-"""What this machine knows of its clock besides the time: how long it has run, and whether something keeps it right."""
+"""Read how long this machine has run, and whether its clock is synchronised."""
 
 import ctypes
 import time
@@ -8,12 +8,12 @@ from datetime import timedelta
 _TIME_ERROR = 5
 """adjtimex(2): the clock is not synchronised."""
 _TIMEX_SIZE = 1024
-"""More than a struct timex has; all zero it asks and changes nothing."""
+"""More octets than a struct timex has; filled with zeros, the call reads and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemMachine:
-    """Linux. `kernel_keeps`: the kernel's word on synchronisation counts; where a host keeps the time it knows none."""
+    """A Linux machine; `kernel_keeps` is False where the host keeps the clock, and the kernel does not know."""
 
     kernel_keeps: bool
 

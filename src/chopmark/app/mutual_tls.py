@@ -1,4 +1,4 @@
-"""TLS with client certificates that ends in our own process: what uvicorn and asyncio leave out.
+"""TLS with client certificates in our own process: adds what uvicorn and asyncio lack.
 
 uvicorn hands no client certificate on; asyncio closes a failed handshake without the alert that says why.
 """

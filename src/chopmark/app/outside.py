@@ -1,4 +1,4 @@
-"""Whether signed heads and journal lie where a restored database cannot take them along, and can be written there."""
+"""Check that tree heads and journal are on another disk than the database, and can be written."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a process must have to be ready, a named check each: None, or a sentence without any value of ours.
+"""The checks of a process's readiness: each returns None, or a sentence without any stored value.
 
 A new check is one more function here and one more line in `checks`.
 """
@@ -28,7 +28,7 @@ def _of_database(services: Services) -> Mapping[str, Check]:
     reads = Readiness(services.foundation.engine)
 
     async def database() -> str | None:
-        """Whether the database answers, and is an installation's."""
+        """Check that the database answers, and belongs to an installation."""
         try:
             return None if await reads.answers() else "The database is not an installation's."
         except Refused:
@@ -55,11 +55,11 @@ def _of_this_host(services: Services) -> Mapping[str, Check]:
         return None
 
     async def clock() -> str | None:
-        """Whether this machine's clock can be believed; why not stands in the log and in `chopmark check`."""
+        """Check that this machine's clock is trustworthy; the log and `chopmark check` say why it is not."""
         return None if services.audit.clockwatch.trouble() is None else "The clock cannot be believed."
 
     async def heads() -> str | None:
-        """Whether the database has what signed heads and journal have; why not stands in `chopmark check`."""
+        """Check that the database has all that tree heads and journal have; `chopmark check` says what is missing."""
         return "The database is older than what stands outside it." if services.foundation.restorewatch.behind else None
 
     async def journal() -> str | None:
@@ -79,7 +79,7 @@ def _of_workers(services: Services) -> Mapping[str, Check]:
     reads = Readiness(services.foundation.engine)
 
     async def queue() -> str | None:
-        """Whether messages and revocations are done in time: they are a worker's."""
+        """Check that workers process messages and revocations in time."""
         now = services.foundation.clock.now()
         try:
             since = await reads.waiting_since(now)

@@ -29,7 +29,7 @@ from chopmark.web import app
 from chopmark.web.services import Demo
 
 DemoOf = Callable[[Services], Awaitable[Demo]]
-"""Gives what only the demo has."""
+"""Returns the demo's own services."""
 _LOOK_AGAIN_S = 0.05
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - every address is asked at one of them
 
@@ -41,7 +41,7 @@ def say(line: str) -> None:
 
 
 def looks(services: Services) -> tuple[loop.Task, ...]:
-    """Return what a process that answers OCSP does beside: it looks for changes of status, and who answers here."""
+    """Return the background tasks of a process that answers OCSP: looking for status changes and for new responders."""
 
     def everywhere() -> None:
         for seen in {ca.status_watcher for ca in services.ca.cas}:
@@ -125,7 +125,7 @@ def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn
 
 
 class Announced(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that prints a line when it is ready."""
 
     def __init__(self, config: uvicorn.Config, url: str) -> None:
         super().__init__(config)
@@ -193,7 +193,7 @@ def one_of_several(demo: DemoOf | None = None) -> Server:
 
 
 async def _answers(host: str, port: int) -> bool:
-    """Whether somebody accepts connections there, this process or one beside it."""
+    """Tell whether this process, or another one, accepts connections there."""
     try:
         _, writer = await asyncio.open_connection(_LOCAL.get(host, host), port)
     except OSError:
@@ -211,7 +211,7 @@ def run_server(settings: Settings, workers: int, factories: str = __name__) -> i
         raise NotReady("set CHOPMARK_PUBLIC_URL to the https address of this portal")
     if settings.proxy_unanswered:
         raise NotReady(settings.proxy_unanswered)
-    asyncio.run(assert_usable(settings.database_url))  # said once here, not by every process again and again
+    asyncio.run(assert_usable(settings.database_url))  # reported once here, and not by each process again
     name = "production" if workers == 1 else "one_of_several"
     config = server_config(f"{factories}:{name}", settings, factory=True, workers=workers)
     if workers == 1:

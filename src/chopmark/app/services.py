@@ -52,7 +52,7 @@ class Services:
 async def build(
     settings: Settings, clock: Clock, entropy: Entropy, opening: Opening = open_default, machine: Machine | None = None
 ) -> Services:
-    """Return the object graph over a database that is current; without `machine` time is made up. Raises NotReady."""
+    """Return the object graph over a current database; without `machine` the clock is not checked. Raises NotReady."""
     foundation = await open_foundation(open_secrets(settings, SystemEntropy()), clock, entropy, opening)
     try:
         return await _compose(foundation, machine)

@@ -62,7 +62,7 @@ class Smtp(BaseModel):
 
 
 class Limits(BaseModel):
-    """What a process bears of its clients: how long each may take, and how many there may be."""
+    """Limits for a process's clients: how long each may take, and how many there may be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -332,7 +332,7 @@ class Settings(BaseSettings):
 
     @property
     def proxy_unanswered(self) -> str:
-        """What production says that has not been told whether a proxy stands in front; empty when it has."""
+        """The fault of a production installation without an answer about proxies; empty if there is one."""
         if self.mode != "production" or self.proxy.in_front != "unanswered" or self.client_address_header:
             return ""
         return "say whether a proxy stands in front: proxy.in_front = yes, with its networks in proxy.networks, or no"
@@ -365,7 +365,7 @@ class Settings(BaseSettings):
 
     @property
     def outside(self) -> Path:
-        """Where signed heads and journal are: what the database has to answer to."""
+        """The directory of tree heads and journal."""
         return self.journal_dir or self.data
 
     @property
@@ -387,7 +387,7 @@ class Settings(BaseSettings):
 
     @property
     def kernel_keeps_clock(self) -> bool:
-        """Whether the kernel's word on the clock counts; a demo runs on any machine."""
+        """Whether the kernel knows if the clock is synchronised; a demo does not ask."""
         return self.mode == "production" and self.clock_kept_by == "kernel"
 
     @property

@@ -1,4 +1,4 @@
-"""Where settings are read from beside what pydantic-settings reads: former names, and secrets within a topic."""
+"""Further sources of settings beside those of pydantic-settings: former names, and secrets within a topic."""
 
 import os
 import re
@@ -46,7 +46,7 @@ FORMER_NAMES = {
 }
 """Settings that had a flat name before they were nested by topic. They are read for one release more."""
 FORMER_VALUES: Mapping[tuple[str, Any], str] = {("issuer", "embedded"): "none"}
-"""Values of such settings that are written in another way today."""
+"""Former values of such settings, and what they are called today."""
 _PREFIX = "CHOPMARK_"
 BESIDE_SETTINGS = frozenset({"CHOPMARK_CONFIG", "CHOPMARK_SECRETS_DIR", "CHOPMARK_TRACEBACK"})
 """Variables that are read before or beside the settings."""
@@ -58,7 +58,7 @@ class FormerEnvironment(PydanticBaseSettingsSource):
     """Environment variables with the former names of settings."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give nothing for the fields of today."""
+        """Return nothing for today's fields."""
         del field
         return None, field_name, False
 
@@ -76,7 +76,7 @@ class NestedSecretFiles(PydanticBaseSettingsSource):
         self._folder = folder
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give nothing for a field by itself: the files are named by topic."""
+        """Return nothing for a single field, because files are named by topic."""
         del field
         return None, field_name, False
 
@@ -127,7 +127,7 @@ def former_names(environment: Mapping[str, str]) -> list[str]:
 
 
 def unknown_names(settings: type[BaseSettings], environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each variable that is called like a setting and is none: it would be ignored in silence.
+    """Return a sentence for each variable that begins like a setting but is none, because it would be ignored silently.
 
     What stands in the settings file or within a topic is refused by itself.
     """
@@ -147,7 +147,8 @@ def secret_file(path: Path) -> Secret:
 
 
 def require_readable(folder: Path, names: set[str]) -> None:
-    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its words.
+    """Return when each secret's file is one line of UTF-8; ValueError names the file that is not, and never its
+    content.
 
     One line end at the end is no part of a secret.
     """

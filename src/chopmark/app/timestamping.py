@@ -1,4 +1,4 @@
-"""Time-stamping, put together: the authority, its key, and the hourly anchor of the audit's head."""
+"""Build time-stamping: the authority, its key, and the hourly time-stamp over the newest tree head."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ ANCHOR_EVERY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """The authority that answers strangers, its key's renewal, and the audit's anchors.
+    """The public time-stamp authority, its key's renewal, and the time-stamps over tree heads.
 
     `roots` are the certificates, DER, that may stand behind an anchor: our own roots and those of the settings.
     Where another CA certifies there is no authority of our own, and anchors only from the one that the settings name.

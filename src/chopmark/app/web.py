@@ -19,7 +19,7 @@ from chopmark.web.services import Demo, PublicationServices, PublishedCa, WebSer
 
 
 def addresses_of(settings: Settings) -> ClientAddresses:
-    """Return how clients' addresses are found; the setting of before believed every address."""
+    """Return how clients' addresses are found; the former setting trusted the header from every address."""
     if settings.client_address_header:
         return ClientAddresses(settings.client_address_header, EVERYWHERE)
     if settings.proxy.in_front != "yes":
@@ -55,7 +55,7 @@ def web_services(services: Services, demo: Demo | None = None) -> WebServices:
 
 
 def publication_services(services: Services) -> PublicationServices:
-    """Return what relying parties are answered with; of another CA only its certificates."""
+    """Return the status services for relying parties; for another CA only its certificates are published."""
     cas = services.ca.cas
     other = [PublishedCa(one, called, der, 0) for one, called, der in published(services.foundation.settings)]
     issuing = [

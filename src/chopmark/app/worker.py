@@ -1,4 +1,4 @@
-"""The worker: what it does, each job with its times, and the process that does it."""
+"""The worker: its jobs with their intervals, and its process."""
 
 import asyncio
 import signal
@@ -47,7 +47,7 @@ from chopmark.store.repositories.retention import RetentionRepository
 from chopmark.va.former.lists import ListRefresh
 
 DELIVERY_LANES = 3
-"""A gateway that hangs keeps one lane busy; the others go on."""
+"""A gateway that hangs blocks one delivery task; the others continue."""
 
 
 def tasks(services: Services) -> tuple[Task, ...]:

@@ -70,11 +70,11 @@ def ca_rollover(folder: Path, asked: Annotated[CeremonyOptions, Parameter(name="
 
 
 class Stopped(Exception):
-    """Something is missing or does not fit; the sentence says what. Nothing was taken into use."""
+    """Something is missing or wrong; the sentence says what. Nothing was taken into use."""
 
 
 def expected(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Return the errors that end a ceremony with a sentence, and `others`: something is missing or does not fit."""
+    """Return the exceptions that end a ceremony with a sentence for the operator, and `others`."""
     from chopmark.ca.ceremony.folder import FolderInUse
     from chopmark.ca.ceremony.founding import CeremonyFailed
     from chopmark.keys.file import KeyFileError
@@ -98,7 +98,7 @@ async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[CaD
 
 
 def share(file: Path) -> int:
-    """Write a made share, 256 random bits, into a file that only its owner reads; never over another file."""
+    """Write a new share, 256 random bits, to a file that only its owner can read; never overwrite a file."""
     from chopmark.app.foundation import SystemEntropy
     from chopmark.app.secrets import write_private
     from chopmark.keys.shares import new_share
@@ -121,7 +121,7 @@ async def ceremony(
     opening: Opening = really,
     memory_kib: int | None = None,
 ) -> int:
-    """Hold a ceremony, or go on with one that was cut off; 0 when the CA is in use or the request is written.
+    """Hold a ceremony, or continue an interrupted one; 0 when the CA is in use or the request is written.
 
     1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
@@ -211,7 +211,7 @@ def read(file: Path) -> bytes:
 async def _planned(
     deps: CaDeps, folder: Folder, asked: CeremonyOptions, shares: Shares | None, *, rollover: bool, memory_kib: int
 ) -> CeremonyPlan:
-    """Decide everything that is not a key, and write it down."""
+    """Decide everything except the keys, and write the plan."""
     from chopmark.app import founding, issuing_cas
     from chopmark.ca.ceremony import plan as plans
     from chopmark.ca.ceremony.founding import BACKDATE, Serials
@@ -251,7 +251,7 @@ async def _planned(
 
 
 def _require_same_shares(deps: CaDeps, line: list[Named], shares: Shares | None) -> None:
-    """Return when the shares open the CAs before, too: a counter has one pair for all of them."""
+    """Raise Stopped unless the shares open the earlier CAs, too: an installation has one pair of shares."""
     from chopmark.keys.file import KeyFileError
     from chopmark.keys.shares import Lock
     from chopmark.pki.x509 import spki_der
@@ -289,7 +289,7 @@ async def _root_of(
 
 
 async def _given(deps: CaDeps, asked: CeremonyOptions, shares: Shares | None, root: str) -> CeremonyInputs:
-    """Read what comes from outside: an earlier root's key file, or what the other machine made."""
+    """Read the files from outside: an earlier root's key file, or what the other machine made."""
     from chopmark.app import issuing_cas
     from chopmark.ca.ceremony.run import CeremonyInputs
     from chopmark.pki import crl
@@ -355,7 +355,7 @@ def read_list(file: Path) -> bytes:
 
 
 async def _hold(deps: CaDeps, folder: Folder, plan: CeremonyPlan, asked: CeremonyOptions, shares: Shares | None) -> int:
-    """Go through the steps that are not done, take the CA in, and finish."""
+    """Do the steps that are not done yet, take the CA into use, and finish."""
     from chopmark.app import founding
     from chopmark.app.founding import Taken
     from chopmark.ca.ceremony.plan import RootKey

@@ -127,7 +127,7 @@ async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *,
 
 
 async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by: str) -> int:
-    """Record that another CA has revoked a certificate, as a person has asked of it."""
+    """Record that another CA has revoked a certificate at a person's request."""
     from chopmark.ra.manual_revocation import ManualRevocation
     from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 
@@ -145,7 +145,7 @@ async def revoked_by_hand(settings: Settings, serial: str, by: str, approved_by:
 
 
 async def list_by_hand(settings: Settings) -> int:
-    """Print what a person has to have revoked at another CA, a line each, those that wait first."""
+    """Print the certificates that a person has to have revoked at another CA, a line each, open ones first."""
     from chopmark.ra.manual_revocation import ManualRevocation
     from chopmark.store.repositories.ra.manual_revocations import ManualRevocationRepository
 
@@ -168,7 +168,7 @@ _SERIAL = re.compile(r"[0-9A-F]{1,40}")
 
 
 def serial_of(given: str) -> Serial:
-    """Return a serial number as this house writes it; colons, spaces and lower case are taken. Raises Refused."""
+    """Return a serial number in upper-case hexadecimal; colons, spaces and lower case are accepted. Raises Refused."""
     bare = re.sub(r"[: ]", "", given).upper()
     if not _SERIAL.fullmatch(bare):
         said = text("A serial number has 1 to 40 hexadecimal digits.")
@@ -192,7 +192,7 @@ async def find_certificates(settings: Settings, what: str) -> int:
 async def revoke_certificate(
     settings: Settings, serial: str, reason: str, paper: str, by: str, approved_by: str
 ) -> int:
-    """Revoke a certificate for good on the firm's own reasons."""
+    """Revoke a certificate for good for one of the firm's own reasons."""
     from chopmark.ra.ending import FirmRevocation, Grounds
     from chopmark.store.repositories.staff.views import StaffViews
 
@@ -211,7 +211,7 @@ async def revoke_certificate(
 
 
 MOST = 20
-"""Lines of one kind."""
+"""At most so many lines of one kind are printed."""
 
 
 def certificate_line(certificate: SubscriberCertificate) -> str:
@@ -227,7 +227,7 @@ def certificate_line(certificate: SubscriberCertificate) -> str:
 
 
 def local_time(moment: datetime) -> str:
-    """Return a moment as the firm's clock shows it, Asia/Taipei."""
+    """Return a moment in the firm's time zone, Asia/Taipei."""
     from chopmark.tw.zone import TAIPEI
 
     return f"{moment.astimezone(TAIPEI):%Y-%m-%d %H:%M}"

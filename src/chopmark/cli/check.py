@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
-import tomllib
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,6 +12,7 @@ from cyclopts import App
 from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 from chopmark.cli.former_issuers import former_faults
+from chopmark.cli.settings_faults import settings_faults
 
 if TYPE_CHECKING:
     from chopmark.app.foundation import Foundation
@@ -120,7 +117,7 @@ def _say_calendar(services: Services) -> None:
 
 
 async def _say_webhook(services: Services) -> None:
-    """Say how far the order host has been told; what cannot be told is a job that keeps failing."""
+    """Print how many records the order host has been told of; if it cannot be told, `failing_jobs` reports it."""
     from chopmark.store.repositories.ra.feed import WebhookCursor
 
     if services.messaging.webhook is not None:
@@ -130,7 +127,7 @@ async def _say_webhook(services: Services) -> None:
 
 
 def _say_addresses(settings: Settings) -> None:
-    """Say whose word is taken for a client's address."""
+    """Print from which header or proxies a client's address is taken."""
     if settings.client_address_header:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
         say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
@@ -140,7 +137,7 @@ def _say_addresses(settings: Settings) -> None:
 
 
 async def _issuer_faults(services: Services) -> list[str]:
-    """Return what keeps the certifying CA from working; say what a person has to do at another CA."""
+    """Return what keeps the issuing CA from working; print what a person has to do at another CA."""
     from chopmark.app.external_ca import reach
     from chopmark.keys.adapter import ready
     from chopmark.keys.ports import SignerUnavailable
@@ -161,7 +158,7 @@ async def _issuer_faults(services: Services) -> list[str]:
 
 
 async def ending_soon(services: Services) -> list[Ending]:
-    """Warn of what ends within ninety days, and return what has ended; one CA after the other, soonest first."""
+    """Warn of what expires within ninety days, and return what has expired; by CA, the soonest first."""
     from chopmark.app.issuing_cas import endings
 
     now, over = services.foundation.clock.now(), []
@@ -174,7 +171,7 @@ async def ending_soon(services: Services) -> list[Ending]:
 
 
 async def _check_clock(services: Services) -> list[str]:
-    """Return why the clock cannot be believed: what this process sees, and what this node's worker has noted."""
+    """Return why the clock is not trustworthy, as this process sees it and as this node's worker has recorded it."""
     from chopmark.jobs.clock import note_of
 
     seen, noted = (
@@ -185,7 +182,7 @@ async def _check_clock(services: Services) -> list[str]:
 
 
 async def _check_stamps(services: Services) -> list[str]:
-    """Say who stamps time and what the newest anchor is; return what is wrong."""
+    """Print which authority makes time-stamps and which is the newest; return what is wrong."""
     from chopmark.audit.anchorcheck import LATE
 
     until, newest = await services.va.stamps.not_after(), await services.va.stamps.anchors.newest()
@@ -216,11 +213,11 @@ async def sms_faults(services: Services) -> list[str]:
     import asyncio
 
     from chopmark.messaging.ports import GatewayFault
-    from chopmark.messaging.probes import Reachable
+    from chopmark.messaging.probes import Probing
 
-    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Reachable)]
+    tried = [gateway for gateway in services.messaging.gateways if isinstance(gateway, Probing)]
     faults = []
-    for gateway, outcome in zip(tried, await asyncio.gather(*(one.reach() for one in tried)), strict=True):
+    for gateway, outcome in zip(tried, await asyncio.gather(*(one.probe() for one in tried)), strict=True):
         if isinstance(outcome, GatewayFault):
             code = f", its code: {outcome.detail}" if outcome.detail else ""
             faults.append(f"the gateway {gateway.name} cannot be used ({outcome.reason.value}{code})")
@@ -306,85 +303,17 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
 
 
 CLOCKS_APART = timedelta(seconds=5)
-"""So far may this machine's clock be from the database's: leases and codes are judged by both."""
-
-
-MIN_DIFFERENT = 6
-"""Different characters of a pass-phrase."""
-
-
-def settings_faults(settings: Settings) -> list[str]:
-    """Return what the settings and the files beside them keep from being used; nothing of it concerns a demo."""
-    if settings.mode == "demo":
-        return []
-    return [
-        *gateway_faults(settings),
-        *mode_faults(settings),
-        *passphrase_faults(settings),
-        *brand_faults(settings),
-        *root_key_faults(settings),
-    ]
+"""This machine's clock and the database's may differ by so much: leases and codes depend on both."""
 
 
 async def house_faults(services: Services) -> list[str]:
-    """Return what an open installation keeps from being used."""
+    """Return what is wrong with an installation that was opened."""
     named = [] if services.foundation.settings.mode == "demo" else demo_root_faults(services)
     return [*named, *await database_clock_faults(services), *await late_faults(services)]
 
 
-def gateway_faults(settings: Settings) -> list[str]:
-    """Without a gateway no code reaches anybody."""
-    from chopmark.app.gateways import channels_of
-
-    if channels_of(settings):
-        return []
-    remedy = "set CHOPMARK_GATEWAYS to your list of SMS gateways, or CHOPMARK_SMTP__HOST to your mail server"
-    return [f"there is no gateway for any channel, so no code reaches a customer: {remedy}"]
-
-
-def mode_faults(settings: Settings) -> list[str]:
-    """Secrets are for the account that runs the counter alone."""
-    return [
-        f"{path} can be read or changed by others: chmod {'700' if path.is_dir() else '600'} {path}"
-        for path in _private(settings)
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
-    ]
-
-
-def passphrase_faults(settings: Settings) -> list[str]:
-    """Whoever gets a copy of the database may try pass-phrases for as long as they like."""
-    from chopmark.keys.file import MIN_PASSPHRASE_CHARACTERS
-
-    passphrase = settings.ca_passphrase.get_secret_value()
-    if not passphrase:
-        return []
-    short = len(passphrase) < MIN_PASSPHRASE_CHARACTERS
-    if not short and len(set(passphrase)) >= MIN_DIFFERENT:
-        return []
-    wrong = f"has fewer than {MIN_PASSPHRASE_CHARACTERS}" if short else f"has fewer than {MIN_DIFFERENT} different"
-    remedy = "make another with `openssl rand -hex 32 > FILE`, and run `chopmark ca rewrap --new-passphrase FILE`"
-    return [f"ca_passphrase {wrong} characters: {remedy}"]
-
-
-def brand_faults(settings: Settings) -> list[str]:
-    """The demo's firm does not exist."""
-    from chopmark.web.brand import DEMO_BRAND
-
-    if settings.brand is not None:
-        return []
-    firm = DEMO_BRAND.firm.en
-    remedy = "copy deploy/brand.toml, put your firm's words in, and name it in CHOPMARK_BRAND"
-    return [f"customers would read the demo's brand ({firm}): {remedy}"]
-
-
-def root_key_faults(settings: Settings) -> list[str]:
-    """Whoever copies this machine must not get the root."""
-    found = sorted((settings.data / "ca").glob("root*.key.pem"))
-    return [f"the root's key is still beside the CA: move {path} to a safe; it is not needed here" for path in found]
-
-
 def demo_root_faults(services: Services) -> list[str]:
-    """A CA keeps its name for as long as it lives."""
+    """Return a fault if the CA was founded as a demo's, because a CA can never change its name."""
     from chopmark.app.issuing_cas import living
     from chopmark.web.brand import DEMO_BRAND
 
@@ -402,7 +331,7 @@ def demo_root_faults(services: Services) -> list[str]:
 
 
 async def database_clock_faults(services: Services) -> list[str]:
-    """Moments are written by this machine and compared by others."""
+    """Return a fault if this machine's clock and the database's differ: both write times that are compared."""
     from chopmark.store.repositories.readiness import Readiness
 
     before = services.foundation.clock.now()
@@ -416,7 +345,7 @@ async def database_clock_faults(services: Services) -> list[str]:
 
 
 async def late_faults(services: Services) -> list[str]:
-    """Relying parties take no list and no answer that has ended."""
+    """Return lists and answers that have expired, because relying parties reject them."""
     from chopmark.app.issuing_cas import living
     from chopmark.va.alarms import LIST_LEFT, Subject
 
@@ -442,7 +371,7 @@ async def late_faults(services: Services) -> list[str]:
 
 
 async def unpublished(services: Services) -> list[str]:
-    """Return the lists that were never published: they are when a worker first runs, and late only after that."""
+    """Return the lists that were never published; the worker publishes them when it first runs."""
     from chopmark.app.issuing_cas import living
 
     return [
@@ -451,44 +380,6 @@ async def unpublished(services: Services) -> list[str]:
         for shard in range(ca.publisher.shards)
         if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
     ]
-
-
-def _private(settings: Settings) -> Iterator[Path]:
-    """Yield files and directories with something secret in them."""
-    from chopmark.app.gateways import secret_files
-
-    if settings.secrets_dir is not None:
-        yield settings.secrets_dir
-        yield from sorted(settings.secrets_dir / name for name in _secret_names())
-    yield from secret_files(settings)
-    config = os.environ.get("CHOPMARK_CONFIG")
-    if config and _has_secrets(Path(config)):
-        yield Path(config)
-    yield from (key for key in (settings.est.key, settings.external_ca.tls_key) if key is not None)
-    yield settings.data / "audit-head.key.pem"
-    yield from sorted((settings.data / "ca").glob("*.key.pem"))
-
-
-def _secret_names() -> list[str]:
-    """Return the names of secrets as files have them: those within a topic have its name before them."""
-    from pydantic import SecretStr
-
-    from chopmark.app.settings import Settings
-    from chopmark.app.settings_sources import FORMER_NAMES, nested_secrets
-
-    nested = nested_secrets(Settings)
-    former = [old for old, place in FORMER_NAMES.items() if ".".join(place) in nested]
-    return [*(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr), *nested, *former]
-
-
-def _has_secrets(config: Path) -> bool:
-    try:
-        content = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    topics = {topic: inside for topic, inside in content.items() if isinstance(inside, dict)}
-    written = {*content, *(f"{topic}.{name}" for topic, inside in topics.items() for name in inside)}
-    return not written.isdisjoint(_secret_names())
 
 
 def _chain(authority: Authority) -> tuple[bytes, ...]:

@@ -55,7 +55,7 @@ def os_user() -> str:
 
 @asynccontextmanager
 async def at_console(settings: Settings) -> AsyncIterator[Services]:
-    """Give the services as `opened` does; whoever acts in it is recorded with the user of the operating system."""
+    """Open the services like `opened`; audit records also name the operating system's user."""
     from chopmark.app.services import opened
 
     async with opened(settings) as services:
@@ -65,7 +65,7 @@ async def at_console(settings: Settings) -> AsyncIterator[Services]:
 
 @asynccontextmanager
 async def looking(settings: Settings) -> AsyncIterator[Services]:
-    """Give the services as `at_console` does to a command that only reads: who looks on migrates nothing.
+    """Open the services like `at_console` for a command that only reads: it does not migrate the database.
 
     Raises Unfit, and has made no file and no table, where the schema is older than this release's or missing.
     """

@@ -1,4 +1,4 @@
-"""The directory of customers: sheets taken in, slips printed, one customer shown."""
+"""The directory of customers: import sheets, print slips, show one customer."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def customers_show(who: str) -> int:
 
 
 _SAID = 20
-"""So many customers are named on a line; a dry run's report has the others."""
+"""At most so many customers are named on a line; a dry run's report has all."""
 
 
 async def import_customers(
@@ -160,7 +160,7 @@ async def import_customers(
 
 
 def allowed_of(written: str) -> frozenset[Allowed]:
-    """Return what --allow names. Raises Refused for a word that it does not know."""
+    """Return what --allow names. Raises Refused for an unknown word."""
     from chopmark.ra.customer_import.ports import Allowed
 
     words = {word.strip() for word in written.split(",") if word.strip()}
@@ -201,7 +201,7 @@ async def _written(report: Path | None, said: Iterable[Fault]) -> None:
 
 
 def _sum_up(found: Report) -> None:
-    """Say how many of each change there are, removals by themselves."""
+    """Print how many changes of each kind there are, with removals apart."""
     counts = {code: many for code, many in sorted(found.counts.items()) if not code.endswith(".shared")}
     gone = {code: many for code, many in counts.items() if code.endswith(".removed")}
     for title, some in (("Changes", {code: counts[code] for code in counts if code not in gone}), ("Disappears", gone)):

@@ -71,7 +71,7 @@ LONGEST_REASON = 200
 
 
 async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -> int:
-    """Declare that an older copy was restored; 0 when the database is whole, now or already."""
+    """Declare that an older copy was restored; 0 if the database is complete, afterwards or already."""
     from chopmark.app.worker import reentry_of
     from chopmark.audit.sequencer import TreeBroken
     from chopmark.ra.context import assert_staff

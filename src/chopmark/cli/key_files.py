@@ -34,8 +34,8 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
     """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
 
-    `following` is a file with another pass-phrase. 1 everything opens  2 the files, each beside the old one and then
-    in its place  3 [tx] the record and its record. Raises Refused.
+    `following` is a file with another pass-phrase. 1 open everything 2 write each file beside the old one, then rename
+    it 3 [tx] store the new files and the audit record. Raises Refused.
     """
     import asyncio
 

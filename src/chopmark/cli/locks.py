@@ -35,7 +35,7 @@ _WHY = {"held": "on hold, too many wrong entries", "disabled": "on hold, the mos
 
 
 async def release_hold(settings: Settings, customer: str, by: str, approved_by: str) -> int:
-    """Lift a customer's holds."""
+    """Lift a customer's locks."""
     from chopmark.tw.customer_number import parse_customer_number
 
     number = parse_customer_number(customer)
@@ -52,7 +52,7 @@ async def release_hold(settings: Settings, customer: str, by: str, approved_by: 
 
 
 async def show_holds(settings: Settings, customer: str) -> int:
-    """Print what of a customer is on hold, a line each."""
+    """Print the locks of a customer, a line each."""
     from chopmark.tw.customer_number import parse_customer_number
 
     number = parse_customer_number(customer)

@@ -28,10 +28,11 @@ def alarm(*, try_: Annotated[bool, Parameter(name="--try", negative=())] = False
         Tell operators that this is a trial, over every way that the settings name.
     """
     settings = configured()
-    return run(_try(settings) if try_ else _lasting(settings))
+    return run(try_alarms(settings) if try_ else lasting_alarms(settings))
 
 
-async def _lasting(settings: "Settings") -> int:
+async def lasting_alarms(settings: "Settings") -> int:
+    """Print what is wrong now; the exit code is 1 when anything is."""
     from chopmark.messaging.alarms import written
 
     async with looking(settings) as services:
@@ -44,7 +45,8 @@ async def _lasting(settings: "Settings") -> int:
     return 1 if lasting else 0
 
 
-async def _try(settings: "Settings") -> int:
+async def try_alarms(settings: "Settings") -> int:
+    """Tell operators that this is a trial; the exit code is 1 when somebody was not told."""
     from chopmark.app.foundation import SystemClock
     from chopmark.app.gateways import GatewayUnfit
     from chopmark.app.operators import tellers_of

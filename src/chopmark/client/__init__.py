@@ -1,1 +1,1 @@
-"""The customer's side: makes keys and signs proofs where the customer is; the server never sees a private key."""
+"""For programs on the customer's computer: make keys and sign proofs there; the server never gets a private key."""

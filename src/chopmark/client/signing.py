@@ -22,7 +22,7 @@ PLACEHOLDER = (("CN", "chopmark"),)
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A key that lives here; its repr shows nothing of it."""
+    """A private key in this process's memory; its repr does not show it."""
 
     private_key: signing.IssuerKey
 
@@ -47,9 +47,9 @@ class ClientKey:
     def request(self, subject: Sequence[tuple[str, str]] = ()) -> bytes:
         """Return a PKCS #10 request, DER, without attributes.
 
-        `subject` are the pairs of the order's `csr_subject`, for a CA that reads the names in the request; without any
-        it is a placeholder, and the server takes the name from its records. Raises ValueError for a value that may not
-        stand in a name.
+        `subject` are the pairs of the order's `csr_subject`, for a CA that reads the names in the request; without any,
+        the request has a placeholder, and the server takes the name from its records. Raises ValueError for a value
+        that a name must not contain.
         """
         named = name(subject or PLACEHOLDER)
         algorithm = signing.kind_of(self.private_key).hash_algorithm
@@ -86,9 +86,9 @@ class ClientKey:
         return key_words(self.spki_sha256.hex())
 
     def possess(self, *, portal: str, order: OrderId, login: str, nonce: bytes, at: datetime) -> bytes:
-        """Return the proof that whoever is signed in holds this key of the order, CMS, DER.
+        """Return the proof that whoever is signed in has the private key of the order, CMS, DER.
 
-        `nonce` and `login` are what the server has given together.
+        The server gives `nonce` and `login` in one answer.
         """
         stated = Possession(portal, order, login, nonce, self.spki_sha256, at.replace(microsecond=0))
         return possession.build(stated, self.private_key)
@@ -101,5 +101,5 @@ class ClientKey:
         passphrase: Secret,
         rounds: int = pkcs12.KDF_ROUNDS,
     ) -> bytes:
-        """Return the key with its certificate and chain as a PKCS #12 file; `rounds` are what a guess costs."""
+        """Return the key with its certificate and chain as a PKCS #12 file; `rounds` makes each guess slower."""
         return pkcs12.write(self.private_key, certificate_der, chain, name, passphrase, rounds)

@@ -1,6 +1,6 @@
-"""The two things no rule may fetch for itself: the time and randomness.
+"""Time and randomness, as ports: code that decides never reads them by itself.
 
-Everything that decides takes them as arguments; only `app.foundation` and `app.machine` read the real ones.
+It gets them as arguments; only `app.foundation` and `app.machine` read the real ones.
 """
 
 from base64 import b32encode

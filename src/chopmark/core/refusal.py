@@ -1,4 +1,4 @@
-"""The one refusal vocabulary. It knows no protocol: each edge translates a Kind once."""
+"""Refusals of all kinds. Nothing here is about a protocol: each interface translates a Kind in one place."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,7 +28,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An expected "no": returned inside a transaction so that its counters commit.
+    """An expected "no": returned inside a transaction, so that what it counts is committed.
 
     `public` is a whole sentence that the customer can act on; `field` is the name of the request's
     member it belongs to; `code` is a stable word for programs, finer than `kind`.
@@ -42,7 +42,7 @@ class Refusal:
 
 
 class Refused(Exception):
-    """A Refusal on its way to an edge; raised only outside a transaction."""
+    """A Refusal that is passed up to the interface; raised only outside a transaction."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"{refusal.kind}: {refusal.public}")

@@ -9,11 +9,11 @@ CustomerId = NewType("CustomerId", str)
 AccountNumber = NewType("AccountNumber", str)
 """A trading account as the firm writes it, for example F014000-0000007."""
 OrderId = NewType("OrderId", str)
-"""One wish for a certificate: 26 characters of base32, 128 random bits."""
+"""The id of one order: 26 characters of base32, 128 random bits."""
 ChallengeId = NewType("ChallengeId", str)
-"""One sent code: 26 characters of base32, 128 random bits."""
+"""The id of one challenge (one sent code): 26 characters of base32, 128 random bits."""
 LoginId = NewType("LoginId", str)
-"""One sign-in or launch: 26 characters of base32, 128 random bits; the same over rotations of the session id."""
+"""The id of one sign-in or launch: 26 characters of base32, 128 random bits; it stays when the session id changes."""
 Serial = NewType("Serial", str)
 """A certificate's serial number: its octets in upper-case hexadecimal, an even number of digits."""
 IssuerId = NewType("IssuerId", str)
@@ -21,10 +21,10 @@ IssuerId = NewType("IssuerId", str)
 
 
 class Secret:
-    """A value that never shows itself: its repr and its str are a dash.
+    """A value that is never shown by accident: its repr and its str are a dash.
 
-    Codes, passwords, pass-phrases and keys travel as this type, so that no log, traceback or
-    format string can spell them by accident.
+    Codes, passwords, pass-phrases and keys are passed around as this type, so that they do not appear in logs,
+    tracebacks or formatted strings.
     """
 
     __slots__ = ("_value",)
@@ -33,7 +33,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the value; the call site is what a reviewer looks for."""
+        """Return the value; reviewers look at the places that call this."""
         return self._value
 
     def __repr__(self) -> str:
@@ -104,7 +104,7 @@ class KeyHome(StrEnum):
 
 
 class KeyEvidence(StrEnum):
-    """What stood for the customer when a key was bound to an order."""
+    """What proved that the customer sent the key that was bound to an order."""
 
     LOGIN = "login"
     """A request within a login of the customer, and nothing else."""
@@ -117,7 +117,7 @@ class KeyEvidence(StrEnum):
 
 
 class Installed(StrEnum):
-    """How it is known that a new certificate has arrived where the customer keeps it."""
+    """How we know that a new certificate has arrived where the customer keeps it."""
 
     OPENED = "opened"
     """It was opened again there, or its program used it."""
@@ -181,8 +181,8 @@ class AccountKind(StrEnum):
 class Text:
     """A sentence for a person: an English message id and its values.
 
-    The edge that shows it translates it (`zh-TW` or `en`); nothing below an edge knows a language.
-    Values are plain numbers and words, or another `Text`; never a secret.
+    The interface that shows it translates it (`zh-TW` or `en`); the code below has no languages. Values are plain
+    numbers and words, or another `Text`; never a secret.
     """
 
     msgid: str

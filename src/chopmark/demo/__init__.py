@@ -1,1 +1,1 @@
-"""The demo: its people, and the past that they are given."""
+"""The demo: made-up customers and their history."""

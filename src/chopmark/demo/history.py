@@ -1,6 +1,7 @@
-"""The demo: about twenty made-up customers whose past is played through the ordinary verbs, so that every path shows.
+"""The demo's history: about twenty made-up customers, whose past is made by calling the ordinary verbs.
 
-A clock steps from 400 days ago to now; the CA is founded first, then each customer's story happens in time order.
+A clock steps from 400 days ago to now. The CA is founded first; then the customers' orders are made in time order, so
+that the demo has a certificate in every state.
 """
 
 from collections.abc import Mapping
@@ -59,14 +60,14 @@ BROUGHT = timedelta(days=10)
 """So long ago the old CA's certificates were imported."""
 _BEGUN, _MADE = "demo_begun", "demo_made"
 _AT_LAST = frozenset({"timestamp-key", "presign", "sequence"})
-"""The worker's jobs that a past of a year leaves due: a first start would call them late."""
+"""The worker's jobs that are due after a simulated year; otherwise a first start would report them as late."""
 _DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _LOGIN = frozenset({FactorClass.PASSWORD})
 
 
 @dataclass(slots=True)
 class SteppingClock:
-    """A clock that stands where the story is."""
+    """A clock that shows the moment up to which the history has been played."""
 
     moment: datetime
 
@@ -76,18 +77,18 @@ class SteppingClock:
 
 
 class Play:
-    """Plays the past of all customers into an empty installation; `rounds` are what a guess at a .p12 costs."""
+    """Plays the past of all customers into an empty installation; `rounds` are PBKDF2's for their .p12 files."""
 
     def __init__(self, services: Services, clock: SteppingClock, folder: Path, rounds: int = pkcs12.KDF_ROUNDS) -> None:
         self._rounds = rounds
         self._services = services
         self._clock = clock
         self._folder = folder
-        self._former = FormerCa.opened(folder / "former", clock.now())
         jobs = {task.name: task.job for task in tasks(services)}
+        self._plan, self._remind = jobs["remind-plan"], jobs["remind"]
+        self._former = FormerCa.opened(folder / "former", clock.now())
         self._jobs = [jobs[name] for name in ("deliver-0", "revoke", "sequence")]
         self._former_jobs = [jobs[name] for name in ("former-lists", "former-revoked")]
-        self._reminding = (jobs["remind-plan"], jobs["remind"])
 
     async def run(self, now: datetime) -> None:
         """Play everything up to `now`, in time order."""
@@ -102,7 +103,7 @@ class Play:
             scenes += [(now - person.unproven * _DAY, person, "unproven")] if person.unproven else []
             scenes += [(now - _DAY, person, "mobile")] if person.new_mobile else []
             scenes += [(now - 2 * _DAY, person, "hold")] if person.wrong_birth_dates else []
-            scenes += [(at, person, "remind") for days in person.issued for at in self._reminders(now - days * _DAY)]
+            scenes += [(at, person, what) for days in person.issued for at, what in self._reminders(now - days * _DAY)]
         scenes.append((now - BROUGHT, PEOPLE[0], "bring"))
         past = (scene for scene in scenes if scene[0] <= now)
         for at, person, what in sorted(past, key=lambda scene: (scene[0], scene[1].number)):
@@ -126,11 +127,29 @@ class Play:
             await self._services.ra.customer_import.add([person.row(mobile=person.new_mobile)], "demo")
         elif what == "hold":
             await self._hold(person)
+        elif what == "plan":
+            await self._plan()
+        elif what == "remind":
+            while await self._remind():
+                pass
         elif what == "bring":
             await self._bring()
-        elif what == "remind":
-            await self._remind()
         await self._work()
+
+    def _reminders(self, issued: datetime) -> list[tuple[datetime, str]]:
+        """Return when reminders of a certificate that was issued then are planned and sent.
+
+        They are planned as a day's sending hours begin, and sent just before these end. Which ones are due, and whether
+        the certificate still lives, is for the worker's own jobs to say.
+        """
+        foundation = self._services.foundation
+        end = local_midnight(plus_months(local_date(issued), 12))
+        ending = Ending(end, renewal_opens(foundation.policy, end))
+        policy, found = foundation.reminders, list[tuple[datetime, str]]()
+        for _, day in targets(policy, foundation.calendar, ending):
+            found.append((datetime.combine(day, policy.hours[0].begin, TAIPEI), "plan"))
+            found.append((closing(policy, day) - _MINUTE, "remind"))
+        return found
 
     async def _bring(self) -> None:
         """Import what the old CA issued to some of the customers, and publish that CA's list of what it has revoked."""
@@ -153,26 +172,6 @@ class Play:
         file = key.p12(der, chain, person.file, passphrase, self._rounds)
         write_private(self._folder / f"{person.file}.p12", file)
         write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
-
-    def _reminders(self, issued: datetime) -> list[datetime]:
-        """Return when reminders of a certificate are planned that was issued then: as the sending hours of a day begin.
-
-        Which ones are due then, and whether the certificate still lives, is for the worker's own jobs to say.
-        """
-        foundation = self._services.foundation
-        end = local_midnight(plus_months(local_date(issued), 12))
-        ending = Ending(end, renewal_opens(foundation.policy, end))
-        begin = foundation.reminders.hours[0].begin
-        steps = targets(foundation.reminders, foundation.calendar, ending)
-        return [datetime.combine(day, begin, TAIPEI) for _, day in steps]
-
-    async def _remind(self) -> None:
-        """Plan as the sending hours begin, and send what is due until they end."""
-        plan, send = self._reminding
-        await plan()
-        self._clock.moment = closing(self._services.foundation.reminders, local_date(self._clock.moment)) - _MINUTE
-        while await send():
-            pass
 
     async def _work(self) -> None:
         for job in self._jobs:
@@ -271,7 +270,7 @@ def write_readme(folder: Path, url: str) -> None:
 
 
 def is_demo_data(data: Path) -> bool:
-    """Whether a directory is a demo's: the first thing that a demo makes there is the folder of its people."""
+    """Tell whether a directory is a demo's: the first thing that a demo makes is the folder of its people."""
     return (data / "demo").is_dir()
 
 

@@ -11,8 +11,8 @@ from chopmark.pki.algorithms import KeyKind
 class Person:
     """A made-up customer: the sheet's columns and the story. `issued` are days ago on which certificates were made.
 
-    `key` is of what kind theirs is: other programs than this house's made some of them. `former_left` are the days that
-    a certificate of the old CA still lasts, which `revoked_there` says that CA has revoked.
+    `key` is the kind of their key, because other programs made some of them. `former_left` are the days that a
+        certificate of the old CA still lasts; `revoked_there` says that the old CA has revoked it.
     """
 
     number: str

@@ -1,4 +1,4 @@
-"""The demo's phone: a stub of Mitake beside the demo, so that a code goes the whole way of an SMS.
+"""The demo's phone: a stub of Mitake in the demo's process, so that codes are sent like a real SMS.
 
 The worker hands the code to the stub by HTTP, as it would to Mitake; the stub shows it on the demo's inbox page and
 reports, by HTTP as well, that it is on the handset. What the phone shows is in this process's memory and nowhere else.
@@ -21,7 +21,7 @@ from chopmark.tw.mobile import E164, mask_mobile
 
 NAME = "mitake"
 REPORTS_AFTER_S = 2.0
-"""As long as a message is on its way to a handset."""
+"""How long a message takes to the handset."""
 _LIST = """# Written by `chopmark demo --sms`: one gateway, whose provider is a stub within the demo.
 [[gateway]]
 name = "{name}"

@@ -52,7 +52,7 @@ async def run_demo(settings: Settings, *, sms: bool = False) -> int:
 
 
 def production() -> Server:
-    """Return the server application of a demo, for a process that is alone."""
+    """Return the server application of a demo, for a single process."""
     return server.production(demo_of)
 
 

@@ -104,8 +104,8 @@ class Every8d:
                     break
         return found
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: ask for the credit that is left."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: ask for the credit that is left."""
         form = {"UID": self._user, "PWD": self._password.reveal()}
         said = await self._wire.post("/API21/HTTP/getCredit.ashx", form=form)
         if isinstance(said, GatewayFault):

@@ -160,20 +160,26 @@ class Router:
             await attempts.end(message.message_id, gateway.name, outcome, now)
         self._learn(gateway, outcome, now)
         if self._alarms is not None:
-            await self._tell(self._alarms, gateway, outcome, now)
+            await self._tell(self._alarms, gateway, outcome, now, is_code=message.code is not None)
         return outcome
 
-    async def _tell(self, alarms: Alarming, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
-        """Raise what operators have to know of a gateway; one that carries again is well."""
+    async def _tell(
+        self, alarms: Alarming, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime, *, is_code: bool
+    ) -> None:
+        """Raise what operators have to know of a gateway; one that carries again is well.
+
+        Only a code that went by SMS says that pumping is over. What goes out `once` has a part of a gateway's day,
+        and a part that is used up is no alarm.
+        """
         if isinstance(outcome, Receipt):
             await alarms.well(of_gateway(gateway.name), now)
-            if self._spending is not None and gateway.channel is Channel.MOBILE and not gateway.repeats:
+            if is_code and gateway.channel is Channel.MOBILE and not gateway.repeats:
                 await alarms.well(PUMPED, now)
             return
         kind = None
         if outcome.verdict is Verdict.ALARM:
             kind = AlarmKind.GATEWAY_ACCOUNT
-        elif outcome.reason is FaultReason.BUDGET:
+        elif outcome.reason is FaultReason.BUDGET and not self._once:
             kind = AlarmKind.PUMPING if outcome.detail == PUMPING_DETAIL else AlarmKind.BUDGET
         elif self._breakers[gateway.name].open_until is not None:
             kind = AlarmKind.GATEWAY_DOWN

@@ -130,8 +130,8 @@ class HttpTemplate:
         del provider_ids
         return []
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`. A template has no questions: only the connection is tried, not the account."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`. A template has no questions: only the connection is tried, not the account."""
         return await self._wire.reach() or Reached(tried=False)
 
     async def certificate_until(self) -> datetime | None:

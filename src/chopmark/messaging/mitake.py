@@ -148,8 +148,8 @@ class Mitake:
                     found.append(Report(number, STATES[code], code))
         return found
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: a question about no message is answered with the points that are left."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: a question about no message is answered with the points that are left."""
         form = {"username": self._user, "password": self._password.reveal()}
         said = await self.wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
         if isinstance(said, GatewayFault):

@@ -19,7 +19,7 @@ class Reached:
 
 
 @runtime_checkable
-class Reachable(Protocol):
+class Probing(Protocol):
     """A gateway that can be tried without sending."""
 
     @property
@@ -27,7 +27,7 @@ class Reachable(Protocol):
         """The gateway's name."""
         ...
 
-    async def reach(self) -> Reached | GatewayFault:
+    async def probe(self) -> Reached | GatewayFault:
         """Ask as a message would, and send none."""
         ...
 

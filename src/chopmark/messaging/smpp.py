@@ -168,8 +168,8 @@ class SmppGateway:
         arrived, self._reports = self._reports, []
         return arrived
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: bind, as the first message would."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: bind, as the first message would."""
         session = await self._bound()
         return session if isinstance(session, GatewayFault) else Reached()
 

@@ -112,8 +112,8 @@ class Smsgo:
                 found.append(report)
         return found
 
-    async def reach(self) -> Reached | GatewayFault:
-        """As `Reachable.reach`: ask for the points that are left."""
+    async def probe(self) -> Reached | GatewayFault:
+        """As `Probing.probe`: ask for the points that are left."""
         form = {"username": self._user, "password": self._key.reveal()}
         said = await self._wire.post("/sms_gw/query_point.aspx", form=form)
         if isinstance(said, GatewayFault):

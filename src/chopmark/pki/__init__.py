@@ -1,1 +1,1 @@
-"""Pure public-key infrastructure: bytes in, values out; no I/O, no clock, no randomness of our own."""
+"""Pure public-key infrastructure: functions from bytes to values, without I/O, clock or randomness."""

@@ -1,4 +1,4 @@
-"""The algorithms that this house signs with, and no others."""
+"""The signature algorithms that Chopmark uses; it accepts and makes no others."""
 
 from enum import StrEnum
 
@@ -23,7 +23,7 @@ class KeyKind(StrEnum):
 
     @property
     def hash_algorithm(self) -> hashes.SHA256 | hashes.SHA384:
-        """The hash this kind of key signs X.509 structures with: SHA-384 for P-384, otherwise SHA-256."""
+        """The hash with which this kind of key signs X.509 structures: SHA-384 for P-384, otherwise SHA-256."""
         return hashes.SHA384() if self is KeyKind.P384 else hashes.SHA256()
 
     @property

@@ -1,7 +1,8 @@
-"""The certificates of the house itself, made at its ceremony: root, issuing CA, OCSP responder, time-stamp authority.
+"""The installation's own certificates, made at the ceremony: root, issuing CA, OCSP responder, time-stamp authority.
 
-Names are (short name, value) pairs, most significant first; times are aware UTC, whole seconds, both inclusive;
-every result is one DER certificate. ValueError for what may not stand in a name or a time that is not in order.
+Names are (short name, value) pairs, most significant first; times are aware UTC, whole seconds, both inclusive; every
+result is one DER certificate. Raises ValueError for a value that is not allowed in a name, and for times that are not
+in order.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ _ANY_POLICY = "2.5.29.32.0"
 
 @dataclass(frozen=True, slots=True)
 class SerialAndValidity:
-    """What every certificate of the ceremony is told: serial, first and last second of validity."""
+    """What each certificate of the ceremony needs: serial number, first and last second of validity."""
 
     serial: int
     not_before: datetime

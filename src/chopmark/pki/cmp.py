@@ -1,7 +1,7 @@
 """CMP messages (RFC 9810, profile RFC 9483) as a registration authority writes and reads them, protected by a MAC.
 
-Pure: time, nonces and salt are arguments. The structures are declared in `cmp_asn1`. What comes is read
-strictly, and header and body stay as they stood, so that the MAC is computed over the very octets that came.
+Pure: time, nonces and salt are arguments. The structures are declared in `cmp_asn1`. Messages are read strictly. Header
+and body keep their original octets, because the MAC is computed over these.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ _MACS = {
     _HMAC_SHA256: "sha256",
     ObjectIdentifier("1.2.840.113549.2.10"): "sha384",
     ObjectIdentifier("1.2.840.113549.2.11"): "sha512",
-    ObjectIdentifier("1.2.840.113549.2.7"): "sha1",  # as a MAC, HMAC-SHA-1 holds (RFC 9481 s.6.2.1)
+    ObjectIdentifier("1.2.840.113549.2.7"): "sha1",  # SHA-1 is still secure within an HMAC (RFC 9481 s.6.2.1)
     ObjectIdentifier("1.3.6.1.5.5.8.1.2"): "sha1",
 }
 _LEAST_ROUNDS, _MOST_ROUNDS = 100, 200_000
@@ -70,7 +70,7 @@ _T = TypeVar("_T")
 
 
 class BadMessage(ValueError):
-    """A message that must not be believed; `code` is a stable word."""
+    """A message that must be rejected; `code` is a stable word for the reason."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -106,7 +106,7 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What we share with the CA: the reference value that names us, and the secret that the MAC is made of."""
+    """What we share with the CA: the reference value that names us, and the secret behind the MAC key."""
 
     reference: str
     secret: Secret = field(repr=False)
@@ -125,7 +125,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message whose MAC held: `content` is the body's, `nonce` the sender's; `extra` is not protected."""
+    """A message whose MAC was verified: `content` is the body's, `nonce` the sender's; `extra` is not protected."""
 
     body: int
     content: bytes
@@ -223,10 +223,10 @@ def _directory_name(name_der: bytes) -> asn1.TLV:
 
 
 def read(der: bytes, shared: Shared, sent: Header) -> Message:
-    """Return the answer to a message; raises BadMessage when it is none of ours.
+    """Return the answer to our message; raises BadMessage if it does not belong to it.
 
-    The MAC is by the same secret, the transaction the same; it answers our nonce, and has one of its own of at least
-    16 octets (RFC 9483 s.3.5).
+    The MAC must be made with the same secret, the transaction id must be the same, `recipNonce` must be our nonce, and
+    `senderNonce` must have at least 16 octets (RFC 9483 s.3.5).
     """
     # 1. strict DER, of the declared structure
     if len(der) > MAX_MESSAGE_BYTES:
@@ -270,7 +270,7 @@ def reply_of(message: Message) -> Reply:
 
 
 def check_after(message: Message) -> int:
-    """Return the seconds that pollRep asks to wait; raises BadMessage."""
+    """Return how many seconds pollRep asks us to wait; raises BadMessage."""
     return _declared(OnePollRep, message.content).one.seconds
 
 
@@ -288,7 +288,7 @@ def revoked_of(message: Message) -> Verdict:
 
 
 def _declared(kind: type[_T], der: bytes) -> _T:
-    """Return what was sent as the RFC declares it; raises BadMessage."""
+    """Decode what was sent as the structure that the RFC declares; raises BadMessage."""
     try:
         require_der(der)
         return asn1.decode_der(kind, der)
@@ -323,7 +323,7 @@ def _protection(salt: bytes) -> PbmAlgorithm:
 
 
 def _expected(shared: Shared, protection: PbmAlgorithm, protected: bytes) -> bytes:
-    """Return the MAC that the message has to have; raises BadMessage for another algorithm, and for senseless work."""
+    """Return the MAC that the message must have; raises BadMessage for an algorithm or a cost out of range."""
     if protection.algorithm != _PBM:
         raise BadMessage("protection_algorithm")
     named = _declared(PbmParameter, encoded(protection.parameters))

@@ -1,7 +1,7 @@
-"""What CMP messages are made of (RFC 9810, RFC 4211), declared as the RFCs declare them.
+"""The structures of CMP messages (RFC 9810, RFC 4211), declared as in the RFCs.
 
-What is read and not used is there because the RFC has it there. Where we write one element into a list, the list is
-declared as a sequence of that one.
+Fields that we read and do not use are declared because the RFC declares them. A list into which we write exactly one
+element is declared as a sequence of one element.
 """
 
 from typing import Annotated
@@ -25,7 +25,7 @@ class PbmParameter:
 
 @asn1.sequence
 class PbmAlgorithm:
-    """The AlgorithmIdentifier of a password-based MAC; another one's parameters are read as they stand."""
+    """The AlgorithmIdentifier of a password-based MAC; parameters of other algorithms are not decoded."""
 
     algorithm: ObjectIdentifier
     parameters: asn1.TLV
@@ -51,7 +51,7 @@ class PkiHeader:
 
 @asn1.sequence
 class PkiMessage:
-    """PKIMessage (RFC 9810 s.5.1); header and body as they stand, the body's tag says what it is."""
+    """PKIMessage (RFC 9810 s.5.1); header and body keep their octets, and the body's tag says which kind it is."""
 
     header: asn1.TLV
     body: asn1.TLV

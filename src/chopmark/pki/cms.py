@@ -1,4 +1,4 @@
-"""The one form of CMS SignedData that this house signs and accepts (RFC 5652): small, attached, one signer, DER."""
+"""The only form of CMS SignedData that is made and accepted here (RFC 5652): DER, content attached, one signer."""
 
 import hashlib
 import hmac
@@ -42,7 +42,7 @@ class Fault(StrEnum):
 
 
 class CmsError(ValueError):
-    """The message is well-formed and not acceptable."""
+    """The message is well-formed but not acceptable; `fault` says why."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
@@ -106,7 +106,8 @@ def sign(
 ) -> bytes:
     """Return SignedData with the content attached, DER: SHA-256, signed attributes contentType and messageDigest.
 
-    `more` are further signed attributes as (type, DER of the one value), `included` the certificates that go along.
+    `more` are further signed attributes as (type, DER of the only value); `included` are certificates to put into the
+    message.
     """
     certificate = x509.load_der_x509_certificate(certificate_der)
     named = IssuerAndSerial(
@@ -116,7 +117,7 @@ def sign(
 
 
 def sign_by_key(content: bytes, content_type: str, key: IssuerKey) -> bytes:
-    """Return SignedData as `sign`, by a key without a certificate: it is named by the SHA-256 of its SPKI.
+    """Return SignedData like `sign`, made by a key without a certificate: the SHA-256 of its SPKI names the key.
 
     RFC 5652 s.5.3 (subjectKeyIdentifier, version 3) and RFC 7093 s.2, method 4.
     """
@@ -173,10 +174,10 @@ def _attributes(content: bytes, content_type: str, more: Sequence[tuple[str, byt
 def verified_content(cms_der: bytes, content_type: str, certificate_der: bytes) -> bytes:
     """Return the content that the certificate's key has signed (RFC 5652 s.5.4 and 5.6).
 
-    Accepts: version 3, the given content type, content attached, one signer identified by issuer and serial or by
-    key identifier, SHA-256 with ECDSA (P-256, P-384) or RSASSA-PKCS1-v1_5, signed attributes exactly contentType
-    and messageDigest and, if it likes, signingTime. Certificates in the message are ignored.
-    Raises CmsError with the fault, ValueError when the bytes have another shape.
+    Accepts: version 3, the given content type, content attached, one signer identified by issuer and serial or by key
+    identifier, SHA-256 with ECDSA (P-256, P-384) or RSASSA-PKCS1-v1_5, and the signed attributes contentType,
+    messageDigest and, optionally, signingTime, without any other. Certificates in the message are ignored. Raises
+    CmsError with the fault, and ValueError when the bytes are no such structure.
     """
     certificate = x509.load_der_x509_certificate(certificate_der)
     return _content(cms_der, content_type, signing.spki_of(certificate), lambda signer: _names(signer, certificate))

@@ -1,4 +1,4 @@
-"""Certificate revocation lists (RFC 5280 s.5), whole or one shard, written directly: a list may have 100,000 lines."""
+"""Build revocation lists (RFC 5280 s.5), whole or by shard; encoded directly, as they may have 100,000 entries."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -122,7 +122,7 @@ def _extensions(issuer: IssuerView, number: int, idp_url: str | None) -> list[Ex
 
 
 def entries_of(crl_der: bytes) -> tuple[RevokedEntry, ...]:
-    """Return the lines of a list, so that the next one can carry them on; ValueError for a reason not given here."""
+    """Return the entries of a list, to be carried into the next one; ValueError for a reason that we never give."""
     return tuple(_entry(revoked) for revoked in x509.load_der_x509_crl(crl_der))
 
 

@@ -1,7 +1,7 @@
-"""Reading another CA's revocation list (RFC 5280 s.5) of any size: its head, its signature, then entry by entry.
+"""Reading another CA's revocation list (RFC 5280 s.5) of any size: first its header and signature, then entry by entry.
 
 A list of a million entries is 40 MB. It is read from a `Source` in windows of 1 MiB, so that memory does not grow with
-it. Nothing is believed before the signature over the whole list was verified.
+it. No entry may be used before the signature over the whole list was verified.
 """
 
 import itertools
@@ -24,7 +24,7 @@ MAX_HEAD: Final = 256 * 1024
 """Everything of a list but its entries: names, times, extensions, signature."""
 MAX_ENTRY: Final = 64 * 1024
 MAX_UNHASHED: Final = 32 << 20
-"""Ed25519 and Ed448 sign the whole list and no digest of it, so it has to be in memory."""
+"""Ed25519 and Ed448 sign the list itself and not a digest of it, so the whole list has to be in memory."""
 _SEQUENCE, _INTEGER = 0x30, 0x02
 _REASON_OID = bytes.fromhex("0603551d15")
 _TIMES = (0x17, 0x18)
@@ -51,7 +51,7 @@ _REASONS = {
 
 
 class Source(Protocol):
-    """The bytes of a list, wherever they are."""
+    """The bytes of a list, in memory or in a file."""
 
     @property
     def size(self) -> int:
@@ -86,14 +86,14 @@ class Outline:
     number: int | None
     scope_urls: tuple[str, ...] | None
     unfit: str
-    """What keeps the list from telling the status of customers' certificates, as a word; empty when nothing does."""
+    """Why the list cannot tell the status of customers' certificates, as a stable word; empty if it can."""
     body: tuple[int, int]
     entries: tuple[int, int] | None
     head: x509.CertificateRevocationList
 
 
 def outline(source: Source) -> Outline:
-    """Return what stands around the entries of a list; ValueError for what is no list of RFC 5280."""
+    """Return a list's fields other than its entries; ValueError for bytes that are no list of RFC 5280."""
     whole = _element(source, 0, source.size, _SEQUENCE)
     if whole[1] != source.size:
         raise NotDer("bytes follow the list")
@@ -224,8 +224,8 @@ def pieces(source: Source, span: tuple[int, int]) -> Iterator[bytes]:
 def entries(source: Source, span: tuple[int, int] | None) -> Iterator[Revoked]:
     """Yield the entries of a list that was verified, in its order.
 
-    Raises NotDer for an entry that cannot be read, or has a critical extension that is not understood: then the whole
-    list tells nothing (RFC 5280 s.5.3).
+    Raises NotDer for an entry that cannot be read or has an unknown critical extension: then the whole list must not be
+    used (RFC 5280 s.5.3).
     """
     left = b""
     for piece in pieces(source, span or (0, 0)):

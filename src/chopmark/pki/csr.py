@@ -1,4 +1,4 @@
-"""The certification request: a public key and the proof that somebody has its private key; nothing else.
+"""Read a certification request: only its public key, and the proof that somebody has the private key.
 
 Subject, attributes and extensions are never read (architecture rule 5).
 """
@@ -49,7 +49,7 @@ class _Info:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A public key whose holder has proved possession, and that is fit for a certificate."""
+    """A public key that passed all key checks, and whose holder has proved possession."""
 
     spki_der: bytes
     spki_sha256: str

@@ -1,4 +1,4 @@
-"""What a certification request says beside its key: for CAs that would read it, so that it says nothing of its own."""
+"""Read the names in a certification request, to make sure that a CA which uses them finds only what we expect."""
 
 from cryptography import x509
 
@@ -8,10 +8,10 @@ _SHORT = {oid: short for short, oid in RDN_OIDS.items()}
 
 
 def names_of(csr_der: bytes) -> tuple[tuple[tuple[str, str], ...], bool]:
-    """Return the request's subject as (short name, value) pairs, and whether it says anything more.
+    """Return the request's subject as (short name, value) pairs, and whether it contains anything more.
 
-    More is a name attribute that no profile has, or any PKCS #10 attribute: extensions, a challenge password
-    (RFC 2986 s.4.1). What cannot be read says more.
+    More is a name attribute that no profile has, or any PKCS #10 attribute: extensions, a challenge password (RFC 2986
+    s.4.1). A request that cannot be read counts as containing more.
     """
     try:
         request = x509.load_der_x509_csr(csr_der)

@@ -1,4 +1,4 @@
-"""The DER shapes that the other modules share, declared; and a check that bytes are DER and not merely BER."""
+"""DER structures that several modules use, and a check that bytes are DER and not merely BER."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _TIMES = {0x17: re.compile(rb"[0-9]{12}Z"), 0x18: re.compile(rb"[0-9]{14}Z")}
 
 
 class NotDer(ValueError):
-    """The bytes are no DER: the message says where and why."""
+    """The bytes are not DER; the message says where and why."""
 
 
 @asn1.sequence
@@ -50,7 +50,7 @@ class Signed:
 
 
 def encoded(value: asn1.TLV) -> bytes:
-    """Return tag, length and content of a decoded element, as they stood."""
+    """Return the original octets of a decoded element: tag, length and content."""
     return asn1.encode_der(value)
 
 
@@ -72,11 +72,11 @@ def signed(body_der: bytes, algorithm_der: bytes, signature: bytes) -> bytes:
 
 
 def require_der(data: bytes) -> None:
-    """Return when `data` is exactly one DER element; raise NotDer otherwise (X.690 s.10, 11).
+    """Do nothing if `data` is exactly one DER element; raise NotDer otherwise (X.690 s.10, 11).
 
-    Looks at every constructed element: definite minimal lengths, single-byte tags, minimal integers,
-    BOOLEAN 00 or FF, whole-second Zulu times, SET OF in ascending order, nesting up to 24.
-    The contents of OCTET and BIT STRINGs stay unread.
+    Checks every constructed element: definite minimal lengths, single-byte tags, minimal integers, BOOLEAN 00 or FF,
+    whole-second Zulu times, SET OF in ascending order, nesting up to 24. The contents of OCTET STRINGs and BIT STRINGs
+    are not checked.
     """
     end = _element(data, 0, len(data), 0)
     if end != len(data):

@@ -1,4 +1,4 @@
-"""A certificate before its signature: the bytes to be signed, made of a profile, an issuer, a key and our records."""
+"""A certificate before it is signed: the bytes to be signed, built from profile, issuer, key and our records."""
 
 import hashlib
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Urls:
 
 
 class LintingCertificateKey(NamedTuple):
-    """What one linting certificate stands for."""
+    """What drafts have in common that share one linting certificate."""
 
     profile: str
     version: int
@@ -78,7 +78,7 @@ def make_serial(node: int, random: bytes) -> int:
 
 
 def shard(serial: int, shards: int) -> int:
-    """Return the number of the CRL shard of a serial, 0 to shards - 1; fixed for ever by the serial alone."""
+    """Return the number of the CRL shard of a serial, 0 to shards - 1, which never changes."""
     return serial % shards
 
 
@@ -172,7 +172,7 @@ _CRITICAL = b"\x01\x01\xff"
 
 @lru_cache(maxsize=64)
 def _template(profile: Profile, issuer: IssuerView, ocsp_url: str, ca_issuers_url: str) -> _Template:
-    """Have `cryptography` write one certificate of the kind, "signed" with nothing, and take it apart."""
+    """Let `cryptography` build one certificate of this kind with an empty signature, and cut it into its parts."""
     urls = Urls(ocsp_url, ca_issuers_url, ca_issuers_url)
     builder = x509.CertificateBuilder(issuer_name=_issuer_name(issuer), subject_name=_issuer_name(issuer))
     builder = (

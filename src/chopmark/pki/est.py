@@ -1,4 +1,4 @@
-"""What EST carries (RFC 7030, 8951, 9908): base64 bodies, a certs-only message, the wanted shape of a request.
+"""The bodies of EST messages (RFC 7030, 8951, 9908): base64, certs-only messages, and which request is wanted.
 
 Pure: bytes in, bytes and verdicts out.
 """
@@ -94,8 +94,8 @@ def csr_attributes(profile: Profile) -> bytes | None:
     """Return the DER CsrAttrs that say which request a profile wants; None when it takes no key on a curve.
 
     The smallest permitted curve, the signature that goes with it, and the extensions of the certificate: once as the
-    list that older clients read (RFC 7030 s.4.5.2), once as the template that newer ones prefer (RFC 9908 s.3.4).
-    What a request says beside its key is never taken over.
+    list that older clients read (RFC 7030 s.4.5.2), once as the template that newer ones prefer (RFC 9908 s.3.4). From
+    a request only its key is used.
     """
     kind = next((kind for kind in _CURVES if kind in profile.keys), None)
     if kind is None:

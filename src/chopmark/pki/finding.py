@@ -1,4 +1,4 @@
-"""An opinion about bytes: what is wrong with them, as a word for programs and a sentence for people."""
+"""One fault that was found in bytes: a stable word for programs and a sentence for people."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""Is this public key fit for a certificate? Every known weakness has a code of its own.
+"""Checks whether a public key may be certified; each known weakness has its own code.
 
-Sources: CA/B Forum BR 6.1.1.3 and 6.1.6, NIST SP 800-89 s.5.3.3, SP 800-56A s.5.6.2.3.3, CVE-2017-15361 (ROCA).
-The sizes are looked at first, so that no arithmetic is done on an oversized number.
+Sources: CA/B Forum BR 6.1.1.3 and 6.1.6, NIST SP 800-89 s.5.3.3, SP 800-56A s.5.6.2.3.3, CVE-2017-15361 (ROCA). Sizes
+are checked first, so that no arithmetic is done with an oversized number.
 """
 
 import math
@@ -40,7 +40,7 @@ class _RsaPublicKey:
 
 
 class _Unfit(Exception):
-    """Leaves `judge` at the first thing that makes further looking pointless."""
+    """Ends `judge` at the first fault after which further checks make no sense."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.code)
@@ -210,5 +210,5 @@ def _powers_of_65537(prime: int) -> frozenset[int]:
 
 
 def is_roca(modulus: int) -> bool:
-    """True when the modulus has the fingerprint of CVE-2017-15361; wrong about one random key in 2^27."""
+    """True when the modulus has the fingerprint of CVE-2017-15361; true by chance for one random key in 2^27."""
     return all(modulus % prime in _powers_of_65537(prime) for prime in _ROCA_PRIMES)

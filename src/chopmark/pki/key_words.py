@@ -1,8 +1,8 @@
-"""What people call a key: letters that are compared by eye and typed by hand. Pure.
+"""Letters by which people tell keys apart: compared by eye and typed by hand. Pure.
 
 Each hexadecimal digit of the SHA-256 of the SubjectPublicKeyInfo (DER) becomes one letter, 0 to F in the order of
-LETTERS. There are no vowels, so that no word appears, and none of the letters that look like another or like a digit.
-Anybody can make them: `openssl pkey -pubin -outform DER | sha256sum | tr 0-9a-f BCDFGHJKLMNPRSTW`.
+LETTERS. LETTERS has no vowels, so that no words appear, and no letter that looks like another one or like a digit.
+Anybody can compute them: `openssl pkey -pubin -outform DER | sha256sum | tr 0-9a-f BCDFGHJKLMNPRSTW`.
 """
 
 import hmac
@@ -13,7 +13,8 @@ LETTERS: Final = "BCDFGHJKLMNPRSTW"
 NAME_LETTERS: Final = 4
 """A key's short name, for messages: two keys of one customer differ in it, and it is never a code (no digits)."""
 WORD_LETTERS: Final = 12
-"""A key's words: 48 bits, so that nobody makes a key with the words of another (2^47 keys on average)."""
+"""The length of a key's words: 48 bits, so that making a key with the words of another one takes 2^47 tries on
+average."""
 _TO_LETTERS: Final = str.maketrans("0123456789abcdef", LETTERS)
 
 

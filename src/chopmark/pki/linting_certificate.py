@@ -1,7 +1,8 @@
-"""The order of things as types: Draft -> Linted -> Reserved -> Issued (architecture rule 2).
+"""The order of issuance as types: Draft -> Linted -> Reserved -> Issued (architecture rule 2).
 
-pkilint judges one linting certificate of a kind; every real draft must equal it field by field, and what may differ
-passes checks of its own. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved signed.
+pkilint checks one linting certificate of each kind. Every real draft must equal it field by field; the fields that may
+differ are checked one by one. A Linted can only be made by `lint`; only a Linted can be reserved, only a Reserved
+signed.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ from chopmark.pki.x509 import RDN_OIDS, Attribute, Extension, TbsCertificate, Ti
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a draft may differ in from its linting certificate, and how far."""
+    """The values that a draft may have where it differs from its linting certificate."""
 
     crl_urls: frozenset[str]
     validity: Lifetime
@@ -46,14 +47,14 @@ class LintingCertificate:
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
-    """Says that this very draft was compared."""
+    """Proves that exactly this draft was compared."""
 
     draft: Draft
 
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """A draft that equals its linting certificate; the seal is this module's alone and holds for one draft."""
+    """A draft that equals its linting certificate; only this module can make the seal, and it is for one draft."""
 
     draft: Draft
     _seal: _Seal
@@ -65,7 +66,7 @@ class Linted:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A linted draft whose serial, TBS and order are durable; made after that transaction has committed."""
+    """A linted draft whose serial, TBS and order are stored; make it after that transaction has committed."""
 
     linted: Linted
     order: OrderId
@@ -130,7 +131,7 @@ def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """An linting certificate's TBSCertificate, read; what is None could not be read, and nothing equals it."""
+    """The fields of a linting certificate's TBSCertificate; None for one that could not be read, and equals nothing."""
 
     tbs: TbsCertificate
     signature: bytes

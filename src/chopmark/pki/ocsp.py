@@ -1,4 +1,4 @@
-"""OCSP (RFC 6960, nonce RFC 9654): requests read strictly, answers of any number of certificates written and signed."""
+"""OCSP (RFC 6960, nonce RFC 9654): read requests strictly, and sign answers about one or more certificates."""
 
 import hashlib
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class _Request:
 
 @asn1.sequence
 class _TbsRequest:
-    """The requestor's name, one element under an explicit tag, is read as a list of one and ignored.
+    """The requestor's name has an explicit tag and is therefore read as a list with one element; it is ignored.
 
     The version may be written out, though DER leaves a default out: clients exist that write it.
     """
@@ -108,9 +108,9 @@ class _Successful:
 
 @dataclass(frozen=True, slots=True)
 class CertId:
-    """Which certificate is asked about; `der` is the CertID as it came, to be answered octet for octet.
+    """Which certificate is asked about; `der` is the CertID as received, because the answer repeats its octets.
 
-    `hash_algorithm` is "sha1", "sha256", or the dotted OID of one that this house does not answer.
+    `hash_algorithm` is "sha1", "sha256", or the dotted OID of an algorithm that we do not support.
     """
 
     hash_algorithm: str
@@ -158,7 +158,7 @@ Status: TypeAlias = Good | Revoked | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is said about one certificate; `cert_id_der` as asked; times aware UTC, whole seconds."""
+    """The status of one certificate; `cert_id_der` is as in the request; times are aware UTC, whole seconds."""
 
     cert_id_der: bytes
     status: Status
@@ -177,7 +177,7 @@ class ErrorStatus(IntEnum):
 
 
 def error_response(status: ErrorStatus) -> bytes:
-    """Return the unsigned OCSPResponse that says no, DER."""
+    """Return the unsigned OCSPResponse of an error, DER."""
     return bytes((0x30, 3, 0x0A, 1, status))
 
 
@@ -247,7 +247,7 @@ def cert_id(issuer: IssuerView, serial: int, hash_algorithm: Literal["sha1", "sh
 
 
 def matches(asked: CertId, issuer: IssuerView) -> bool:
-    """True when the CertID, by SHA-1 or SHA-256, speaks of a certificate of this issuer."""
+    """True when the CertID, by SHA-1 or SHA-256, names a certificate of this issuer."""
     if asked.hash_algorithm not in ("sha1", "sha256"):
         return False
     return (asked.issuer_name_hash, asked.issuer_key_hash) == _hashes(issuer, asked.hash_algorithm)
@@ -276,7 +276,8 @@ def build_response(
     """Return a signed, successful OCSPResponse, DER: one SingleResponse an answer, in the order given.
 
     The responder is named by its key, and its certificate is included. ValueError when there is no answer, when the
-    certificate is not of this key, or when an answer's times do not hold: thisUpdate <= producedAt < nextUpdate.
+    certificate is not of this key, or when an answer's times are not in this order: thisUpdate <= producedAt <
+    nextUpdate.
     """
     spki_der = signing.spki(key.public_key())
     responder = x509.load_der_x509_certificate(responder_certificate_der)

@@ -1,7 +1,7 @@
-"""An OCSP request in the path of a GET (RFC 6960 A.1), however clients and the proxies between have spelt it.
+"""Read OCSP requests from the path of a GET (RFC 6960 A.1), also in the wrong forms that clients and proxies send.
 
-The RFC wants base64 with +, / and = escaped. Seen in the world: nothing escaped, escaped twice, base64url, lines,
-no padding, a + that became a space, and slashes of which a proxy has made one.
+The RFC demands base64 with +, / and = escaped. Real clients and proxies also send: nothing escaped, everything escaped
+twice, base64url, line breaks, no padding, a space instead of +, and one slash instead of several.
 """
 
 import binascii
@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement, islice
 from chopmark.pki.ocsp import MAX_REQUEST_BYTES
 
 MOST_READINGS = 256
-"""Ways to put back the slashes that are missing, at most; a request that has more is not read."""
+"""At most so many ways to insert missing slashes are tried; a request with more possible ways is not read."""
 _UNESCAPED_AT_MOST = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9+/]+")
 _ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -21,10 +21,11 @@ _SPELT = str.maketrans({"-": "+", "_": "/", " ": "+", "\r": None, "\n": None})
 
 
 def requests_in(spelt: str) -> tuple[bytes, ...]:
-    """Return what a path may stand for: nothing, one request, or several where slashes were lost; likeliest first.
+    """Return the requests that a path may mean, likeliest first: none, one, or several if slashes were lost.
 
-    How many octets a request has stands in its first ones: so it is known how many characters are missing, and a
-    slash is what proxies take away, where another one stands. Which reading is right only the issuer can tell.
+    The first octets of a request say how long it is, so we know how many characters are missing. Proxies merge
+    neighbouring slashes, so the missing characters are slashes beside those that are left. Only the issuer can tell
+    which reading is right, because it knows its certificates.
     """
     if len(spelt) > 4 * MAX_REQUEST_BYTES:
         return ()
@@ -34,7 +35,7 @@ def requests_in(spelt: str) -> tuple[bytes, ...]:
     if text is None or not wanted:
         return ()
     if len(text) > wanted and not text[wanted:].strip("/"):
-        text = text[:wanted]  # a slash that a proxy or a person has put at the end
+        text = text[:wanted]  # a slash that a proxy or a person has appended
     readings = list(islice(_with_slashes(text, wanted - len(text)), MOST_READINGS + 1))
     if len(readings) > MOST_READINGS:
         return ()
@@ -42,7 +43,7 @@ def requests_in(spelt: str) -> tuple[bytes, ...]:
 
 
 def _base64(spelt: str) -> str | None:
-    """Return the characters in base64's own alphabet, without padding; None for what is no base64."""
+    """Return the characters in the standard base64 alphabet, without padding; None for anything else."""
     for _ in range(_UNESCAPED_AT_MOST):
         if "%" not in spelt:
             break
@@ -64,7 +65,7 @@ def _characters(text: str) -> int:
 
 
 def _with_slashes(text: str, missing: int) -> Iterator[str]:
-    """Yield the text with so many slashes more, each beside one that stands there."""
+    """Yield the text with so many more slashes, each inserted beside an existing one."""
     if missing == 0:
         yield text
     if missing <= 0:

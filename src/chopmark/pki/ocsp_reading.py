@@ -1,4 +1,4 @@
-"""Asking another CA's OCSP responder (RFC 6960, nonce RFC 9654) and judging what it answers."""
+"""Make requests to another CA's OCSP responder (RFC 6960, nonce RFC 9654), and verify its answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 MAX_SKEW: Final = timedelta(minutes=5)
-"""An answer may begin so far in the future: clocks differ."""
+"""thisUpdate may lie so far in the future, because clocks differ."""
 WITHOUT_END: Final = timedelta(minutes=5)
-"""An answer without nextUpdate says that newer ones are to be had all the time; it counts for so long."""
+"""An answer without nextUpdate means that newer ones are always available (RFC 6960 s.4.2.2.1); we use it for so
+long."""
 _STRONG = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -31,7 +32,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What an answer says: `revoked_at` and `reason` are None for good; it counts until `until` (aware UTC)."""
+    """What an answer says: `revoked_at` and `reason` are None for good; it may be used until `until` (aware UTC)."""
 
     until: datetime
     revoked_at: datetime | None = None
@@ -40,7 +41,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """The answer does not count; `why` is a stable word."""
+    """The answer must not be used; `why` is a stable word."""
 
     why: str
 
@@ -65,7 +66,7 @@ def judge(
     signers: Sequence[x509.Certificate],
     now: datetime,
 ) -> Judged | Misfit:
-    """Return what the answer says of the certificate, or why it does not count; never raises.
+    """Return what the answer says about the certificate, or why it must not be used; never raises.
 
     It is signed by the issuer, or by a responder whose certificate the issuer has signed for this purpose: one in the
     answer, or one of `signers`. A nonce in it must be ours; with `nonce_required` there must be one.
@@ -86,7 +87,7 @@ def _judge(
     signers: Sequence[x509.Certificate],
     now: datetime,
 ) -> Judged | Misfit:
-    # 1. Whose word it is: the issuer's own, or a responder's whom the issuer has made one.
+    # 1. Who signed: the issuer, or a responder to which the issuer has given a certificate for this purpose.
     why = _signature(answer, issuer, signers, now)
     if why:
         return Misfit(why)
@@ -107,7 +108,7 @@ def _judge(
         key,
     ):
         return Misfit("other_certificate")
-    # 3. It counts now.
+    # 3. The present moment is between thisUpdate and nextUpdate.
     until = single.next_update_utc or single.this_update_utc + WITHOUT_END
     if single.this_update_utc > now + MAX_SKEW:
         return Misfit("future")

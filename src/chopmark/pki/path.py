@@ -1,4 +1,4 @@
-"""A short path, looked at plainly: signatures, validity, CA constraints. Revocation is the caller's business."""
+"""Check a short certification path: signatures, validity, CA constraints. Callers check revocation themselves."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ MAX_CHAIN = 5
 
 
 def chain_findings(leaf_der: bytes, chain: Sequence[bytes], root_der: bytes, at: datetime) -> tuple[Finding, ...]:
-    """Return what keeps the path leaf, chain (issuer first), root from holding at a moment; empty when it holds.
+    """Return what is wrong with the path from `leaf` over `chain` (issuer first) to `root` at a moment; empty if valid.
 
     `at` is aware UTC. Checked, after RFC 5280 s.6.1: each certificate is signed by the next and names it, the root
     signs itself, each is valid at the moment, each issuer is a CA with keyCertSign and room in its path length, and
@@ -60,7 +60,7 @@ def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
 def issued_by_any(certificate_der: bytes, issuers: Sequence[bytes]) -> bool:
     """Tell whether one of these certificates names itself in a certificate and has signed it; never raises for bytes.
 
-    Both are needed: a name alone says nothing. Whether an issuer may issue is for whoever chose it to know.
+    Both are needed, because a name alone proves nothing. Whether an issuer may issue is not checked here.
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)

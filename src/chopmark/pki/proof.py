@@ -1,7 +1,7 @@
-"""The proof of a key: a CMS signature over a statement that can mean nothing else (architecture rule 11).
+"""Proofs by a key: a CMS signature over a statement that has no other meaning (architecture rule 11).
 
-A statement is DER SEQUENCE {label, portal, order, nonce, SHA-256 of the new SPKI, SHA-256 of the certificate,
-purpose, time}; its content type is our own, so that no other program takes the signature for a signature of its kind.
+A statement is DER SEQUENCE {label, portal, order, nonce, SHA-256 of the new SPKI, SHA-256 of the certificate, purpose,
+time}; its content type is our own, so that no other program can mistake it for a signature over something else.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from chopmark.pki.x509 import require_whole_utc
 
 LABEL = "chopmark-proof-1"
 PROOF_CONTENT_TYPE = "1.3.6.1.4.1.99999.17.1"
-"""The eContentType of a statement, on an example arc: an installation replaces it by an OID of the firm's own arc."""
+"""The eContentType of a statement, in the example arc: an installation replaces it by an OID of its firm's own arc."""
 MAX_PROOF_BYTES = 16 * 1024
 MAX_TEXT_CHARACTERS = 200
 NONCE_BYTES = 32
@@ -30,7 +30,7 @@ NONCE_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a key says; nonce and digests have 32 bytes, `time` is aware UTC in whole seconds."""
+    """What a key signs; nonce and digests have 32 bytes, `time` is aware UTC in whole seconds."""
 
     label: str
     portal: str
@@ -65,7 +65,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the server asked to be signed, and when it is looked at; `now` is aware UTC."""
+    """What the server asked to be signed; `now` is the moment of verification, aware UTC."""
 
     portal: str
     order: str
@@ -111,8 +111,8 @@ def decode(der: bytes) -> Statement:
 def build(statement: Statement, private_key: IssuerKey, certificate_der: bytes) -> bytes:
     """Return the CMS SignedData over the statement, DER, with the certificate's issuer and serial and no certificate.
 
-    The hash is SHA-256 for every kind of key, so a P-384 key must be here itself and not behind a Signer.
-    ValueError when the certificate is not of this key.
+    The hash is SHA-256 for every kind of key, so a P-384 key must be in this process's memory: a Signer would use
+    SHA-384. ValueError when the certificate is not of this key.
     """
     if signing.spki_of(x509.load_der_x509_certificate(certificate_der)) != signing.spki(private_key.public_key()):
         raise ValueError("the certificate is of another key")

@@ -1,7 +1,7 @@
-"""A certificate that somebody else made, judged before anything else sees it: is it what was asked for (F19)?
+"""Check a certificate that another CA made, before anything else uses it: is it what was requested (F19)?
 
-Pure: bytes in, findings out. What the judge trusts is the order (key and name), the profile and the configured
-anchors; nothing that came with the certificate is taken on its own word.
+Pure: bytes in, findings out. Trusted are only the order (key and name), the profile and the configured anchors; nothing
+that came with the certificate is trusted by itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,9 @@ MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_OFFERED = 16
 CLOCK_SKEW = timedelta(minutes=5)
 LONGER = timedelta(days=1)
-"""How much longer than the profile says a certificate may be valid: a backdate, a rounded end."""
+"""So much longer than in the profile a validity may be, because CAs backdate the start or round the end."""
 SHORTER = timedelta(days=31)
-"""How much shorter it may be: the consent says one year, a CA may end it with the month."""
+"""So much shorter it may be, because a CA may let it end with the month."""
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
 _NEVER = {
     ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
@@ -47,7 +47,7 @@ class Naming(StrEnum):
     OURS = "ours"
     """The subject is exactly what was asked for: the same attributes, in whatever order."""
     THEIRS = "theirs"
-    """The CA writes the name; it holds the value of our last attribute, the one that names the customer."""
+    """The CA chooses the name; it must contain the value of our last attribute, which names the customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Anchors:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The opinion: the chain (issuer first, root last) when there is one, and every finding; none means it fits."""
+    """The result: the chain (issuer first, root last) if there is one, and all findings; no findings means accepted."""
 
     chain: tuple[bytes, ...]
     findings: tuple[Finding, ...]
@@ -95,7 +95,7 @@ def read_anchors(pem: bytes) -> Anchors:
 
 
 def judge(leaf_der: bytes, offered: Sequence[bytes], wanted: Wanted, anchors: Anchors, now: datetime) -> Judged:
-    """Return whether a certificate is the one that was wanted.
+    """Check whether a certificate is the one that was requested.
 
     1 strict DER of version 3  2 our key  3 the subject  4 a path to an anchor, valid at `now` (aware UTC)  5 validity
     6 what it may be used for. `offered` are further certificates that came with it: at most 16 are looked at.
@@ -141,9 +141,9 @@ def build_chain(leaf_der: bytes, between: Sequence[bytes], roots: Sequence[bytes
 
 
 def is_asked_for(leaf_der: bytes, wanted: Wanted, anchors: Anchors) -> bool:
-    """Tell whether a certificate that does not fit is still ours to have revoked.
+    """Tell whether a certificate that was not accepted has to be revoked at our request.
 
-    It is when the CA did sign it and it has our key or our subject; another customer's certificate is left alone.
+    It has if the CA signed it and it contains our key or our subject; a certificate of somebody else is not touched.
     """
     try:
         leaf = x509.load_der_x509_certificate(leaf_der)
@@ -154,7 +154,7 @@ def is_asked_for(leaf_der: bytes, wanted: Wanted, anchors: Anchors) -> bool:
 
 
 def misfit(code: str) -> Finding:
-    """Return the finding of a stable code: what came is not what was asked for."""
+    """Return the finding with this code: what came is not what was requested."""
     return Finding(code, text("The certificate that the CA sent does not fit the order."))
 
 
@@ -189,7 +189,7 @@ def _validity(leaf: x509.Certificate, profile: Profile, now: datetime) -> Iterat
 
 
 def _uses(leaf: x509.Certificate, wanted: Wanted) -> Iterator[Finding]:
-    """RFC 5280 s.4.2.1.3, 9 and 12: no CA, what the profile needs, and nothing that it never gives."""
+    """RFC 5280 s.4.2.1.3, 9 and 12: not a CA, all uses of the profile, and no use that the profile excludes."""
     if _is_ca(leaf):
         yield misfit("ca")
     usage = _extension(leaf, x509.KeyUsage)

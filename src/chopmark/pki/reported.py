@@ -1,4 +1,4 @@
-"""Reading a reported key: whatever somebody hands in that has a public key in it."""
+"""Read the key that somebody reports as compromised, in any form that contains a public key."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ Loader = Callable[[bytes], bytes]
 def spki_of_report(report: bytes) -> bytes | None:
     """Return the SubjectPublicKeyInfo, DER, of a certificate, a request, a public key or an open private key.
 
-    PEM or DER; None for anything else. Of a private key only its public half is taken; the proof that it leaked is
-    the report itself.
+    PEM or DER; None for anything else. Of a private key only its public half is taken; that it was handed in proves
+    that it leaked.
     """
     for load in _LOADERS:
         try:

@@ -1,4 +1,4 @@
-"""Finding RSA keys that share a prime: two of them, and both are broken (Heninger et al., USENIX Security 2012)."""
+"""Find RSA keys with a common prime: both keys can then be factored (Heninger et al., USENIX Security 2012)."""
 
 import math
 from collections.abc import Collection
@@ -10,7 +10,8 @@ def sharing(moduli: Collection[int]) -> frozenset[int]:
     """Return the moduli that have a factor in common with another one; each distinct modulus counts once.
 
     Each is compared with the product of those before it, a chunk at a time: one division for 128 keys, some
-    microseconds a pair. A tree of products saves nothing here: Python divides large numbers in quadratic time.
+    microseconds a pair. A tree of products would not be faster here, because Python divides large numbers in quadratic
+    time.
     """
     found: set[int] = set()
     chunks: list[tuple[int, list[int]]] = []

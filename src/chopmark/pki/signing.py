@@ -1,4 +1,4 @@
-"""The X.509 builders' private key, made of any function that signs: one key interface for file, HSM and capture.
+"""Private keys for the X.509 builders, made from any function that signs: from a key file, an HSM or a test.
 
 The builders of `cryptography` accept Python subclasses of its key classes; these two hold no private key.
 """
@@ -20,7 +20,7 @@ Sign: TypeAlias = Callable[[bytes], bytes]
 
 
 def public_key(spki_der: bytes) -> IssuerPublicKey:
-    """Load a SubjectPublicKeyInfo of a kind that this house uses; ValueError for any other."""
+    """Load a SubjectPublicKeyInfo of an allowed kind; ValueError for any other."""
     key = serialization.load_der_public_key(spki_der)
     if isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         return key

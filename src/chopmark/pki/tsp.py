@@ -18,9 +18,9 @@ from chopmark.pki.x509 import AskedExtension, Extension, require_whole_utc
 
 MAX_REQUEST_BYTES = 4 * 1024
 POLICY = "1.3.6.1.4.1.99999.17.3"
-"""The policy that tokens name, in the example arc of this house."""
+"""The policy that tokens name, in the example arc."""
 ACCURACY_S = 2
-"""Seconds: genTime leaves fractions out, and the clock may be a second off."""
+"""Seconds: genTime has no fractions, and the clock may be wrong by a second."""
 TST_INFO = "1.2.840.113549.1.9.16.1.4"
 SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
 HASHES = {
@@ -28,7 +28,7 @@ HASHES = {
     "2.16.840.1.101.3.4.2.2": "sha384",
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
-"""What an imprint may be made with (PKI-18), by its OID."""
+"""The hash algorithms that an imprint may use (PKI-18), by OID."""
 
 
 class FailInfo(IntEnum):
@@ -54,7 +54,7 @@ SAID = {
     FailInfo.UNACCEPTED_EXTENSION: "The request has an extension: none is understood here.",
     FailInfo.SYSTEM_FAILURE: "This authority cannot sign now. Please ask again later.",
 }
-"""What a refusal says beside its bit, for whoever reads the client's log."""
+"""The text that a refusal contains beside its bit, for readers of the client's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Imprint:
 
 @asn1.sequence
 class _Request:
-    """RFC 3161 s.2.4.1; clients exist that write `certReq FALSE` out, which DER leaves out."""
+    """RFC 3161 s.2.4.1; some clients encode `certReq FALSE`, which DER omits."""
 
     version: int
     imprint: Imprint
@@ -93,7 +93,7 @@ class _Request:
 
 @asn1.sequence
 class Accuracy:
-    """RFC 3161 s.2.4.2: the three add up."""
+    """RFC 3161 s.2.4.2: the accuracy is the sum of the three."""
 
     seconds: int | None
     millis: Annotated[int | None, asn1.Implicit(0)]
@@ -163,8 +163,8 @@ class Response:
 def parse_request(request_der: bytes) -> Ask | FailInfo:
     """Return the request, or why it gets no token. Never raises.
 
-    Well-formed DER of version 1, an imprint by SHA-256, SHA-384 or SHA-512 of the right length, our policy or none,
-    and no extension: RFC 3161 s.2.4.1 has them refused unless they are understood.
+    Well-formed DER of version 1, an imprint by SHA-256, SHA-384 or SHA-512 of the right length, our policy or none, and
+    no extension, because RFC 3161 s.2.4.1 demands that unknown ones are refused.
     """
     if len(request_der) > MAX_REQUEST_BYTES:
         return FailInfo.BAD_DATA_FORMAT

@@ -1,7 +1,7 @@
-"""Reading a time-stamp token that somebody else may have made (RFC 3161 s.2.4.2): what it says, and whether it holds.
+"""Read and verify a time-stamp token that another authority may have made (RFC 3161 s.2.4.2).
 
-Accepted is what public authorities send: RSA PKCS #1 v1.5 or ECDSA with SHA-256, SHA-384 or SHA-512, certificates
-included, any further attributes. RSASSA-PSS is not read.
+Accepted are the algorithms that public authorities use: RSA PKCS #1 v1.5 or ECDSA with SHA-256, SHA-384 or SHA-512,
+certificates included, any further attributes. RSASSA-PSS is not read.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Fault(StrEnum):
 
 
 class TokenError(ValueError):
-    """The token does not hold."""
+    """The token is not valid; `fault` says why."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
@@ -64,7 +64,7 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a token that holds says: something with this imprint existed at `at`, give or take `accuracy`."""
+    """What a valid token says: data with this imprint existed at `at`, give or take `accuracy`."""
 
     at: datetime
     accuracy: timedelta

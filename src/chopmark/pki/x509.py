@@ -1,4 +1,4 @@
-"""X.509 structures as declared shapes, the issuer as others see it, and times as RFC 5280 writes them."""
+"""X.509 structures, what an issuer's certificate says, and times as RFC 5280 encodes them."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Extension:
 
 @asn1.sequence
 class AskedExtension:
-    """An extension of a request by a stranger's program, which may write `critical FALSE` out; DER leaves it out."""
+    """An extension of a request; some clients encode `critical FALSE`, which DER omits."""
 
     id: ObjectIdentifier
     critical: bool | None
@@ -114,7 +114,7 @@ class IssuerView:
 
 
 def time(moment: datetime) -> Time:
-    """Return the moment as RFC 5280 s.4.1.2.5 writes it: UTCTime through 2049, then GeneralizedTime."""
+    """Return the moment as RFC 5280 s.4.1.2.5 encodes it: UTCTime through 2049, then GeneralizedTime."""
     require_whole_utc(moment)
     return asn1.UTCTime(moment) if moment.year < 2050 else asn1.GeneralizedTime(moment)
 
@@ -125,7 +125,7 @@ def moment(value: Time) -> datetime:
 
 
 def require_whole_utc(moment: datetime) -> None:
-    """Return for an aware UTC time in whole seconds; ValueError otherwise."""
+    """Do nothing for an aware UTC time in whole seconds; raise ValueError otherwise."""
     if moment.utcoffset() != timedelta(0) or moment.microsecond:
         raise ValueError("a time must be aware, UTC, in whole seconds")
 
@@ -145,7 +145,7 @@ def name(attributes: Sequence[tuple[str, str]]) -> x509.Name:
 
 
 def require_value(short: str, value: str) -> None:
-    """Return for a value that may stand in a name; ValueError otherwise (RFC 5280 appendix A.1, PKI-03).
+    """Do nothing for a value that a name may contain; raise ValueError otherwise (RFC 5280 appendix A.1, PKI-03).
 
     1 to 64 characters (C: two capital letters), no control, format (bidi), private or unassigned character, and
     no white space at either end.

@@ -2,13 +2,16 @@
 
 1. Its signature verifies under one of the certificates that the settings pin for its issuer now. A name never suffices,
    and a row of the database does not suffice either.
-2. Its key passes the checks that ours have to pass (`pki.key_checks`): others could sign with a weak one.
-3. Its own CA says that it is not revoked, in a statement that still counts.
+2. Its subject still names this customer, where a template can read it.
+3. Its key passes the checks that ours have to pass (`pki.key_checks`): others could sign with a weak one.
+4. Its own CA says that it is not revoked, in a statement that still counts.
 
 Otherwise the customer has to apply (TW-05), and the refusal says so.
 """
 
 from dataclasses import replace
+
+from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
@@ -17,15 +20,17 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, text
 from chopmark.pki import key_checks
 from chopmark.pki.path import issued_by_any
-from chopmark.pki.x509 import spki_der
+from chopmark.pki.x509 import serial_of, spki_der
+from chopmark.ra.certificate_import.subjects import Named, Names, parse_template, read_subject
 from chopmark.ra.context import RaContext
-from chopmark.ra.former_issuers import GoodThere, RevokedThere
+from chopmark.ra.former_issuers import FormerIssuer, GoodThere, RevokedThere
 from chopmark.ra.imported import Fingerprint
 from chopmark.ra.model import Order
 from chopmark.ra.ports import SubscriberCertificate
+from chopmark.ra.snapshots import OrderSnapshot
 
 
-async def require_good_there(context: RaContext, order: Order, old: SubscriberCertificate | None) -> None:
+async def require_good_there(context: RaContext, snapshot: OrderSnapshot, old: SubscriberCertificate | None) -> None:
     """Raise Refused (FORBIDDEN) if `old` is an imported certificate that may not renew; for others return at once.
 
     One that its CA has revoked is revoked here, too, and the renewal ends: the customer is told to apply from now on.
@@ -35,17 +40,34 @@ async def require_good_there(context: RaContext, order: Order, old: SubscriberCe
     issuer = context.former.by_id.get(old.former.issuer)
     if issuer is None or not issued_by_any(old.der, issuer.certificates):
         raise Refused(_NOT_THEIRS)
+    if not _names(context, snapshot, issuer, old.der):
+        raise Refused(_ANOTHERS)
     if key_checks.judge(spki_der(old.der)):
         raise Refused(_WEAK)
     now = context.now()
-    status = await context.former.status.status_of(issuer.id, old.former.serial, now)
+    status = await context.former.status.status_of(issuer.id, serial_of(old.der), now)
     if isinstance(status, GoodThere) and now < status.until:
         return
     if not isinstance(status, RevokedThere):
         raise Refused(_UNKNOWN)
     if context.imported is not None:
-        await _revoke(context, order, old, status)
+        await _revoke(context, snapshot.order, old, status)
     raise Refused(_REVOKED)
+
+
+def _names(context: RaContext, snapshot: OrderSnapshot, issuer: FormerIssuer, der: bytes) -> bool:
+    """Tell whether a certificate's subject still names this customer, where the issuer's templates read anybody in it.
+
+    A customer number may have got another person since the import. Where only a table said whose the certificate is,
+    nothing can be compared.
+    """
+    named = read_subject(
+        x509.load_der_x509_certificate(der).subject, tuple(map(parse_template, issuer.subject_templates))
+    )
+    person = context.people.subject_values(snapshot.customer, frozenset({"national_id"})).get("national_id")
+    theirs = {Named(Names.CUSTOMER, snapshot.order.customer), Named(Names.PERSON_ID, person or "")}
+    theirs |= {Named(Names.ACCOUNT, row.number) for row in snapshot.accounts}
+    return not named or bool(named & theirs)
 
 
 async def _revoke(context: RaContext, order: Order, old: SubscriberCertificate, status: RevokedThere) -> None:
@@ -72,6 +94,7 @@ _NOT_THEIRS = Refusal(
     text("This certificate cannot be renewed here. Please apply for a new one instead; it takes a few minutes."),
     code="former_issuer",
 )
+_ANOTHERS = replace(_NOT_THEIRS, code="former_customer")
 _WEAK = replace(_NOT_THEIRS, code="former_key")
 _UNKNOWN = Refusal(
     Kind.FORBIDDEN,

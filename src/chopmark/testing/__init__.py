@@ -1,1 +1,1 @@
-"""What is shipped for tests and trials: stubs of other houses' services, and kits that a firm's own parts must pass."""
+"""Shipped for tests and trials: stubs of external services, and test kits for a firm's own plug-ins."""

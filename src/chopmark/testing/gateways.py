@@ -1,4 +1,4 @@
-"""The kit that every gateway passes, ours and a firm's own: what must hold whatever its provider does.
+"""The tests that every gateway must pass, ours and a firm's own, whatever its provider does.
 
 A firm that writes a gateway writes a `Specimen` of it and runs, in its own tests:
 
@@ -6,7 +6,8 @@ A firm that writes a gateway writes a `Specimen` of it and runs, in its own test
     async def test_gateway(check, tmp_path):
         await check(MySpecimen(), tmp_path)
 
-A check raises AssertionError with a sentence. No check waits for a clock: what hangs is given `ANSWER_S` seconds.
+A check raises AssertionError with a sentence. No check sleeps: a gateway that gets no answer gives up after `ANSWER_S`
+seconds.
 """
 
 import socket
@@ -20,7 +21,7 @@ from typing import Final, Protocol
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Secret
 from chopmark.messaging.ports import FaultReason, Gateway, GatewayFault, Message, Purpose, Receipt, Verdict
-from chopmark.messaging.probes import Reachable, Reached, Shown
+from chopmark.messaging.probes import Probing, Reached, Shown
 from chopmark.testing.http_stub import HttpStub, Mode
 from chopmark.testing.tls import server_identity
 
@@ -46,18 +47,18 @@ MESSAGE: Final = Message(
 
 
 class Specimen(Protocol):
-    """A kind of gateway, with a stub of its provider."""
+    """A gateway under test, with a stub of its provider."""
 
     def stub(self) -> HttpStub:
         """Return a new stub that plays the provider in each `Mode`."""
         ...
 
     def gateway(self, address: str, trust: Path | None, answer_s: float) -> Gateway:
-        """Return a gateway with a right account, of the provider at that address."""
+        """Return a gateway with a valid account at the provider of that address."""
         ...
 
     def with_wrong_password(self, address: str) -> Gateway:
-        """Return a gateway whose account the provider does not know."""
+        """Return a gateway whose account the provider rejects."""
         ...
 
     def shown(self, stub: HttpStub) -> list[str]:
@@ -84,7 +85,7 @@ async def _stage(specimen: Specimen, mode: Mode, answer_s: float = PATIENT_S) ->
 
 
 async def outcome_of(gateway: Gateway, message: Message = MESSAGE) -> Receipt | GatewayFault:
-    """Return what a gateway says to a message; whatever else it raises is a mistake and comes through."""
+    """Return the gateway's receipt or fault for a message; other exceptions are errors and are not caught."""
     try:
         return await gateway.send(message)
     except GatewayFault as fault:
@@ -93,7 +94,7 @@ async def outcome_of(gateway: Gateway, message: Message = MESSAGE) -> Receipt | 
 
 
 def _assert_silent(fault: GatewayFault) -> None:
-    """A fault, with all that hangs on it, spells neither number, text nor code: it ends in logs and records."""
+    """A fault and its causes contain neither number, text nor code, because they are written to logs and records."""
     said = "".join(traceback.format_exception(fault)) + repr(fault.__dict__)
     for secret in (CODE, NUMBER, NUMBER[-9:], "驗證碼"):
         assert secret not in said, "a fault spells something of the message"
@@ -111,7 +112,7 @@ async def a_text_arrives_whole_and_once(specimen: Specimen, folder: Path) -> Non
 
 
 async def a_text_that_takes_two_sms_arrives_whole_or_not_at_all(specimen: Specimen, folder: Path) -> None:
-    """A cut text is worse than none: its code or its warning is missing."""
+    """A text must not be cut, because its code or its warning could be missing."""
     del folder
     long = replace(MESSAGE, text=Secret(TEXT + "這是第二則簡訊才放得下的文字。" * 4))
     async with _stage(specimen, Mode.WELL) as stage:
@@ -125,7 +126,7 @@ async def a_text_that_takes_two_sms_arrives_whole_or_not_at_all(specimen: Specim
 
 
 async def a_lost_answer_leaves_the_fate_unknown(specimen: Specimen, folder: Path) -> None:
-    """Whatever kept the answer away, the message may be on the phone: nobody may say that it was not taken."""
+    """Without an answer the message may have been delivered: the gateway must not say that it was not taken."""
     del folder
     for mode in (Mode.HANG, Mode.DRIP, Mode.RESET, Mode.GARBAGE, Mode.HUGE, Mode.BROKEN):
         waits = ANSWER_S if mode in {Mode.HANG, Mode.DRIP} else PATIENT_S
@@ -138,7 +139,7 @@ async def a_lost_answer_leaves_the_fate_unknown(specimen: Specimen, folder: Path
 
 
 async def nothing_is_claimed_of_a_provider_that_hangs_up_at_once(specimen: Specimen, folder: Path) -> None:
-    """Not taken; the gateway may know that, or not."""
+    """The message was not taken; the gateway may report either that or an unknown fate."""
     del folder
     async with _stage(specimen, Mode.DEAF) as stage:
         outcome = await outcome_of(stage.gateway)
@@ -147,7 +148,7 @@ async def nothing_is_claimed_of_a_provider_that_hangs_up_at_once(specimen: Speci
 
 
 async def a_provider_that_is_not_there_is_tried_later(specimen: Specimen, folder: Path) -> None:
-    """Nothing listens: certainly not taken."""
+    """Nothing listens at the address, so the message was certainly not taken."""
     del folder
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -159,7 +160,7 @@ async def a_provider_that_is_not_there_is_tried_later(specimen: Specimen, folder
 
 
 async def a_provider_that_is_busy_is_tried_later(specimen: Specimen, folder: Path) -> None:
-    """It says so, and has not taken the message."""
+    """The provider says that it is busy, and has not taken the message."""
     del folder
     async with _stage(specimen, Mode.BUSY) as stage:
         outcome = await outcome_of(stage.gateway)
@@ -168,7 +169,7 @@ async def a_provider_that_is_busy_is_tried_later(specimen: Specimen, folder: Pat
 
 
 async def what_only_an_operator_can_mend_is_an_alarm(specimen: Specimen, folder: Path) -> None:
-    """A wrong password, a provider that forbids us, one that has moved: no customer can help it, and no waiting."""
+    """A wrong password, a forbidden or moved service: neither customers nor retries can solve these."""
     del folder
     for mode in (Mode.FORBIDDEN, Mode.MOVED):
         async with _stage(specimen, mode) as stage:
@@ -187,7 +188,7 @@ async def what_only_an_operator_can_mend_is_an_alarm(specimen: Specimen, folder:
 
 
 async def a_certificate_that_has_ended_or_is_nobodys_gets_nothing(specimen: Specimen, folder: Path) -> None:
-    """Whoever shows such a certificate may be anybody: not one octet of the message reaches them."""
+    """The server with such a certificate may be anybody's, so it must not get any octet of the message."""
     expired, good = server_identity(folder, expired=True), server_identity(folder)
     for shown, trust in ((expired, expired.trust), (good, None)):
         stub = specimen.stub()
@@ -207,7 +208,7 @@ async def a_certificate_that_has_ended_or_is_nobodys_gets_nothing(specimen: Spec
 
 
 async def an_answer_in_big5_is_understood(specimen: Specimen, folder: Path) -> None:
-    """Providers of Taiwan answer in either charset, whatever they were asked in."""
+    """Providers in Taiwan answer in Big5 or UTF-8, whatever charset the request had."""
     del folder
     async with _stage(specimen, Mode.BIG5) as stage:
         outcome = await outcome_of(stage.gateway)
@@ -215,7 +216,7 @@ async def an_answer_in_big5_is_understood(specimen: Specimen, folder: Path) -> N
 
 
 async def neither_address_nor_headers_carry_a_secret(specimen: Specimen, folder: Path) -> None:
-    """Addresses end in the logs of whoever stands between: number, text and code are in the body alone."""
+    """Proxies log addresses, so number, text and code may only be in the body."""
     del folder
     async with _stage(specimen, Mode.WELL) as stage:
         await outcome_of(stage.gateway)
@@ -226,30 +227,30 @@ async def neither_address_nor_headers_carry_a_secret(specimen: Specimen, folder:
 
 
 async def trying_it_sends_nothing_and_finds_a_wrong_password(specimen: Specimen, folder: Path) -> None:
-    """`chopmark check` tries a gateway: nobody gets a message from that, and a wrong account is found."""
+    """`chopmark check` tries each gateway: that sends no message, and it finds a wrong account."""
     del folder
     async with _stage(specimen, Mode.WELL) as stage:
-        if not isinstance(stage.gateway, Reachable):
+        if not isinstance(stage.gateway, Probing):
             return
-        outcome = await stage.gateway.reach()
+        outcome = await stage.gateway.probe()
         assert isinstance(outcome, Reached), f"a right account: {outcome}"
         assert specimen.shown(stage.stub) == [], "a trial was sent to a phone"
         if outcome.tried:
             wrong = specimen.with_wrong_password(stage.stub.address)
-            found = await wrong.reach() if isinstance(wrong, Reachable) else None
+            found = await wrong.probe() if isinstance(wrong, Probing) else None
             await wrong.close()
             assert isinstance(found, GatewayFault), "a wrong password is not found"
             assert found.verdict is Verdict.ALARM, f"a wrong password: {found}"
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         gateway = specimen.gateway(f"http://127.0.0.1:{silent.getsockname()[1]}", None, PATIENT_S)
-        nowhere = await gateway.reach() if isinstance(gateway, Reachable) else None
+        nowhere = await gateway.probe() if isinstance(gateway, Probing) else None
         await gateway.close()
     assert isinstance(nowhere, GatewayFault), "nobody is there, and the trial says that all is well"
 
 
 async def until_when_its_certificate_is_can_be_asked(specimen: Specimen, folder: Path) -> None:
-    """Operators are told before the certificate ends that the provider shows."""
+    """Operators are warned before the provider's certificate expires."""
     good = server_identity(folder)
     stub = specimen.stub()
     async with stub.listening(tls=good.server) as address:

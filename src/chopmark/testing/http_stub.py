@@ -1,6 +1,6 @@
 """An HTTP server on loopback that plays a gateway, well or badly.
 
-It does what it is told by its `mode`, without a clock: what hangs, hangs until `release()`.
+Its `mode` says how it behaves. It uses no clock: an answer that hangs waits until `release()` is called.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _REASONS: Final = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not
 
 
 class Mode(StrEnum):
-    """How a stub behaves; what a message meets there in spite of the mode is said at each."""
+    """How a stub behaves; the comment at each mode says whether the message is taken."""
 
     WELL = "well"
     HANG = "hang"  # takes the message, and says nothing until it is released
@@ -37,7 +37,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A request that came: the fields of its address and of its form together, and its body as it came."""
+    """A request that arrived: the fields of its query and its form together, and its original body."""
 
     method: str
     path: str
@@ -59,8 +59,8 @@ class Says:
 class HttpStub:
     """Answers requests by `answer`, which also takes messages; `mode` may be changed at any time.
 
-    A subclass keeps what a phone has shown. `refuse` makes the next requests be refused: each entry is the gateway's
-    own code for it.
+    Subclasses keep the messages that the phone has got. `refuse` makes the next requests be refused: each entry is the
+    gateway's own code for it.
     """
 
     def __init__(self) -> None:
@@ -71,16 +71,16 @@ class HttpStub:
         self._talks: set[asyncio.Task[None]] = set()
 
     def answer(self, heard: Heard) -> Says:
-        """Return what the gateway says to a request, and do what it would do; a stub of nothing knows no address."""
+        """Return the gateway's answer to a request, and act as it would; this base class answers 404 to everything."""
         del heard
         return Says("", 404)
 
     async def released(self) -> None:
-        """Wait until what hangs may go on."""
+        """Wait until `release()` is called."""
         await self._released.wait()
 
     def release(self) -> None:
-        """Let what hangs go on."""
+        """Let answers that hang continue."""
         self._released.set()
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""A message centre that speaks SMPP 3.4, well or badly: what a phone shows of what was submitted to it."""
+"""A stub of an SMPP 3.4 message centre that can misbehave, and the messages that a phone would show."""
 
 import asyncio
 import struct
@@ -14,7 +14,7 @@ _OK, _INVALID_SOURCE, _INVALID_PASSWORD, _THROTTLED, _UNKNOWN = 0, 0x0A, 0x0E, 0
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One submit_sm as it came."""
+    """One submit_sm as it was received."""
 
     source: str
     destination: str

@@ -1,7 +1,8 @@
-"""Stubs of Taiwan's SMS gateways, written from their public interfaces: what they take, and what a phone shows of it.
+"""Stubs of SMS gateways in Taiwan, written from their public documentation, and what a phone would show.
 
-Each has the traps of its original: Mitake reads Big5 unless it is told otherwise, cuts what is longer than one SMS and
-answers a repeated `clientid` with the first number; EVERY8D sends again whatever comes again; SMSGO cuts by encoding.
+Each has the pitfalls of the real one: Mitake reads Big5 unless it is told otherwise, cuts what is longer than one SMS
+and answers a repeated `clientid` with the first number; EVERY8D sends again whatever comes again; SMSGO cuts by
+encoding.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ LINE_BREAK: Final = "\x06"
 
 @dataclass(frozen=True, slots=True)
 class Sms:
-    """What a phone shows, and what the gateway was told about it."""
+    """One message on the phone, and the parameters with which it was sent."""
 
     number: str
     text: str = field(repr=False)
@@ -149,7 +150,7 @@ class SmsgoStub(SmsStub):
 
 
 def cut(text: str) -> str:
-    """Return what one SMS carries of a text; the rest is lost without a word."""
+    """Return the part of a text that fits into one SMS; the rest is dropped silently."""
     if segments(text) == 1:
         return text
     room, kept = UCS2_SINGLE, 0

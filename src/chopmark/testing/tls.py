@@ -1,4 +1,4 @@
-"""Certificates for a test's servers on this machine: a good one, and one whose days are over. For nothing else."""
+"""Certificates for test servers on this machine, valid or expired. Do not use them for anything else."""
 
 import ssl
 from dataclasses import dataclass

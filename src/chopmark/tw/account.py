@@ -1,4 +1,4 @@
-"""Trading account numbers by market: one written form for every way of typing, no invented check digit."""
+"""Trading account numbers by market: each way of typing one gives the same form; there is no check digit."""
 
 import re
 from typing import Final
@@ -19,7 +19,7 @@ _SECURITIES_BROKER: Final = re.compile(r"[0-9A-Z]{4}")
 
 
 def label(kind: AccountKind) -> str:
-    """Return the market's tag as the manual shows it before a number; never part of the number."""
+    """Return the market's tag, which is shown before a number and is not part of it."""
     return _LABELS[kind]
 
 

@@ -14,8 +14,8 @@ _LONGEST = 20
 def parse_customer_number(raw: str) -> CustomerId | Refusal:
     """Return the number in upper case without spaces, or why it is none.
 
-    1 to 20 of A-Z, 0-9 and '-', at least one of them a letter or digit. What reads as a national
-    or resident id is refused; eight digits are not taken for a company number.
+    1 to 20 of A-Z, 0-9 and '-', at least one of them a letter or digit. A number in the form of a national or resident
+    id is refused; eight digits are allowed, though they look like a company number.
     """
     value = capitals(raw)
     if not value:

@@ -1,4 +1,4 @@
-"""E-mail addresses that a code may be sent to: plain, unmistakable, deliverable without SMTPUTF8."""
+"""E-mail addresses that a code may be sent to: ASCII, without look-alike letters, deliverable without SMTPUTF8."""
 
 import re
 from typing import Final, NewType
@@ -18,11 +18,11 @@ _PLAIN_DOMAIN: Final = re.compile(r"[a-z0-9.\-㐀-䶿一-鿿]+")
 
 
 def parse_email(raw: str) -> EmailAddress | Refusal:
-    """Return the address that was typed, full-width letters understood, or why it cannot be used.
+    """Return the address that was typed (full-width letters are converted), or why it cannot be used.
 
-    The domain is not asked for (no network). Refused: a local part outside ASCII, letters of
-    another alphabet that pass for Latin ones, a local part of more than 64 octets, quoted local
-    parts, IP addresses and special-use domains (RFC 5321 s.4.5.3.1.1, RFC 6761).
+    The domain is not looked up, because this code uses no network. Refused: a local part outside ASCII, letters of
+    another alphabet that look like Latin ones, a local part of more than 64 octets, quoted local parts, IP addresses
+    and special-use domains (RFC 5321 s.4.5.3.1.1, RFC 6761).
     """
     trimmed = trim(raw)
     if not trimmed:

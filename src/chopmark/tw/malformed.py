@@ -1,4 +1,4 @@
-"""The one shape of a refusal in this package: a value that has the wrong form."""
+"""The refusal that all of this package returns: a value has the wrong form."""
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Text

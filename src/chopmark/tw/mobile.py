@@ -1,6 +1,6 @@
-"""Mobile numbers: every way of writing one, one key for all of them, and the mask.
+"""Mobile numbers: reading every common spelling into one form, and masking.
 
-Numbers of Taiwan, and of those countries that the firm's settings name besides by their calling codes.
+Numbers of Taiwan, and of the other countries whose calling codes the firm's settings name.
 """
 
 import re
@@ -28,10 +28,10 @@ _SEPARATORS: Final = str.maketrans("", "", "-.()/")
 
 
 def parse_mobile(raw: str, countries: Collection[str] = (TAIWAN,)) -> E164 | Refusal:
-    """Return the one key of a mobile number, or why it is none; `countries` are the calling codes that are allowed.
+    """Return a mobile number in the form `+8869…`, or why it is none; `countries` are the allowed calling codes.
 
-    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width and with
-    spaces, hyphens, dots, slashes or brackets. The zero of 09 belongs only where no 886 stands.
+    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width and with spaces, hyphens, dots,
+    slashes or brackets. The zero of 09 is allowed only without 886.
     """
     typed = compact(raw)
     if not typed:

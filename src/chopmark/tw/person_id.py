@@ -1,4 +1,4 @@
-"""The numbers that the state gives: national id, resident id (new and old form), company number.
+"""Numbers that the state assigns: national id, resident id (new and old form), company number.
 
 The check digit finds most typing errors and proves nothing: letters collide in groups (A, M, W),
 and swapping the last two digits of a personal id is never found, because both weigh 1.
@@ -42,7 +42,7 @@ class PersonId:
     kind: PersonIdKind
 
     def usable_on(self, day: date) -> bool:
-        """Tell whether the state still honours numbers of this form on a day (old resident ids end 2031-01-01)."""
+        """Tell whether numbers of this form are valid on a day (old resident ids end 2031-01-01)."""
         return self.kind is not PersonIdKind.RESIDENT_OLD or day < OLD_RESIDENT_IDS_END
 
     def __repr__(self) -> str:

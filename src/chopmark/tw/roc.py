@@ -20,7 +20,7 @@ Field = Literal["year", "month", "day"]
 Lang = Literal["zh", "en"]
 
 OLDEST: Final = 120
-"""Years: the greatest age that a birth date may give."""
+"""The highest age, in years, that a birth date may result in."""
 ADULT: Final = 18
 """Years: who is younger needs a guardian (Civil Code art. 12, since 2023-01-01)."""
 
@@ -31,7 +31,7 @@ _PREFIX: Final = re.compile(
 )
 _BETWEEN: Final = re.compile(r"\s*[年月/.\-]\s*|\s+")
 _UNRUN: Final = {8: ((4, 6),), 7: ((3, 5),), 6: ((2, 4), (3, 4), (3, 5))}
-"""Where digits typed without separators may be cut, by their number; the usual cut first."""
+"""How digits typed without separators may be divided, by their number; the usual way first."""
 _EMPTY: Final[dict[Field, Text]] = {
     "year": text("Enter the year of birth."),
     "month": text("Enter the month of birth."),
@@ -54,7 +54,7 @@ class RocReading:
 
 
 def parse_roc_date(written: str, *, before_roc: bool = False, today: date) -> RocReading | Refusal:
-    """Return the date that one piece of text says, or why it says none.
+    """Return the date that a text means, or why it is none.
 
     Understood: 90/7/15, 090-07-15, 0900715, 民國90年7月15日, 民國九十年七月十五日, in full width too.
     民國前 in the text counts as `before_roc`. Six digits are refused where they can be cut into two
@@ -77,7 +77,7 @@ def parse_roc_date(written: str, *, before_roc: bool = False, today: date) -> Ro
 
 
 def roc_date(year: str, month: str, day: str, *, before_roc: bool, today: date) -> RocReading | Refusal:
-    """Return the date that three fields say, or the first thing that is wrong and the field it is in.
+    """Return the date in three fields, or the first thing that is wrong and its field.
 
     Each field may hold digits (full width too) or a Chinese number. `today` is the date in Taiwan.
     """

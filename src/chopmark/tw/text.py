@@ -1,4 +1,4 @@
-"""Typed text made plain: full-width forms, stray spaces and invisible characters understood."""
+"""Normalise typed text: full-width forms, stray spaces and invisible characters."""
 
 import unicodedata
 from typing import Final
@@ -7,7 +7,7 @@ FOLD_LIMIT: Final = 400
 """Characters; longer text is only trimmed, because normalising it can take quadratic time."""
 
 DOT: Final = "•"
-"""What stands for a hidden character in every mask: U+2022."""
+"""The character that replaces hidden ones in every mask: U+2022."""
 
 _DASHES: Final = dict.fromkeys((*range(0x2010, 0x2016), 0x2043, 0x2212), "-")
 _CAPITALS: Final = {ord("a") + place: chr(ord("A") + place) for place in range(26)}
@@ -16,11 +16,11 @@ _NEVER_SEEN: Final = (
     *(range(start, start + 2) for start in range(0xFFFE, 0x110000, 0x10000)),
     *(range(0xFDD0, 0xFDF0), range(0x2065, 0x2066), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000)),
 )
-"""Code points that no Unicode gives a character that is seen: noncharacters, and those kept for invisible ones."""
+"""Code points that will never be visible characters: noncharacters, and those reserved for invisible ones."""
 
 
 def _hidden(char: str) -> bool:
-    """Whether nobody sees it. What Python's tables do not have may be a letter of a newer Unicode."""
+    """Tell whether a character is invisible; one that Python's tables lack may be a letter of a newer Unicode."""
     category = unicodedata.category(char)
     if category == "Cn":
         return any(ord(char) in reserved for reserved in _NEVER_SEEN)
@@ -28,7 +28,7 @@ def _hidden(char: str) -> bool:
 
 
 def _at_the_edge(char: str) -> bool:
-    """Whether it may go unnoticed: a character for private use may be seen somewhere, and is not dropped."""
+    """Tell whether a character at an end may be dropped; private-use characters are not, as some fonts show them."""
     return char.isspace() or (_hidden(char) and unicodedata.category(char) != "Co")
 
 
@@ -71,7 +71,7 @@ def compact(value: str) -> str:
 
 
 def capitals(value: str) -> str:
-    """Return the compact text with a-z as A-Z and every other letter as it is (no German or Turkish surprises)."""
+    """Return the compact text with a-z as A-Z; other letters stay (ß would become SS)."""
     return compact(value).translate(_CAPITALS)
 
 

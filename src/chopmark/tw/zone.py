@@ -1,4 +1,4 @@
-"""Taiwan's calendar: what day it is there, and months and years counted by the calendar."""
+"""Dates in Taiwan's time zone, and adding and subtracting calendar months."""
 
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta, timezone

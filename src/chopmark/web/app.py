@@ -53,7 +53,7 @@ HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomai
 _PAGES_FILES = ("/static/", "/brand.css")
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPEN = ("/launch", "/api/v1/launches", "/static/", "/brand.css")
-"""What a busy process still has for whoever has not signed in: the trading program's customers, and parts of pages."""
+"""Paths that a busy process still serves without sign-in: launches by the trading program, and files of pages."""
 
 
 def static_folder() -> Path:
@@ -81,10 +81,10 @@ def openapi_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 async def let_in(request: AnyRequest) -> None:
-    """Refuse what cannot be answered now, and what another site asks for.
+    """Refuse a request that cannot be served now, or that another site's page has sent.
 
-    Awaits nothing, but the framework runs a hook that is no coroutine in a thread. While the counter stands still
-    after a restore, nothing but the files of its pages is served.
+    It awaits nothing, but the framework would run a plain function in a thread. While the counter stands still after a
+    restore, nothing but the files of its pages is served.
     """
     if not request.scope["path"].startswith(_PAGES_FILES):
         services(request).require_whole()
@@ -96,7 +96,8 @@ async def let_in(request: AnyRequest) -> None:
 def knows(web: WebServices) -> Callable[[Scope], bool]:
     """Return what tells whether a request says that its customer has signed in, here or at the trading program.
 
-    Or is a page's part. Only what it says: a look-up, or the framework, would cost what is lacking.
+    Or asks for a file of a page. It trusts the cookies without looking them up, because a look-up would cost too much
+    here.
     """
     named = tuple(b"%s=" % cookie_called(name, https=web.https).encode() for name in ("chopmark", KNOWN))
 

@@ -1,4 +1,4 @@
-"""The firm that the portal speaks for: every word, colour and picture of it comes from here."""
+"""The brand: the firm's names, words, colours and pictures."""
 
 import re
 import tomllib

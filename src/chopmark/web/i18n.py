@@ -1,4 +1,4 @@
-"""What a page says, in the customer's language: translation, dates in both calendars, and which language it is."""
+"""Translate pages into the customer's language, write dates in both calendars, and negotiate the language."""
 
 import re
 from collections.abc import Mapping
@@ -70,7 +70,7 @@ def _read(name: str) -> Translations:
 
 
 class Translator:
-    """Says things in the customer's language; made once at start, safe to share."""
+    """Translates sentences; made once at start, and safe to share between requests."""
 
     def __init__(self, catalogues: Mapping[Lang, Translations]) -> None:
         self.catalogues = catalogues

@@ -1,4 +1,4 @@
-"""What the API and the pages say in the same way: an order's next step, names, states, days, numbers."""
+"""What API and pages show alike: an order's next step, names, states, remaining days, receipt numbers."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -33,7 +33,7 @@ CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), Stre
 
 
 @dataclass(frozen=True)
-class World:
+class WrittenTrail:
     """A ledger as it was written, and what lies outside the database."""
 
     rows: Rows
@@ -44,12 +44,12 @@ class World:
         return asyncio.run(verify(rows, KEYS, [SIGNER.public_key], self.file, self.now))
 
 
-def a_world(seed: int) -> World:
+def a_trail(seed: int) -> WrittenTrail:
     """Three to six heads over two to four chains; at least two records of one chain still wait."""
     return asyncio.run(_written(Random(seed)))
 
 
-async def _written(rng: Random) -> World:
+async def _written(rng: Random) -> WrittenTrail:
     ledger, heads, now = MemoryTree(KEY), MemoryHeads(), START
     streams = CHAINS[: rng.randint(2, 4)]
     for _ in range(rng.randint(3, 6)):
@@ -59,15 +59,15 @@ async def _written(rng: Random) -> World:
         await sequence_once(ledger, SIGNER, heads, now=now, holder="one")
     for stream in [streams[0], *rng.choices(streams, k=rng.randint(0, 3)), streams[0]]:
         ledger.append(stream, rng.choice(list(Event)), now)
-    return World(ledger.rows, heads.lines(), now)
+    return WrittenTrail(ledger.rows, heads.lines(), now)
 
 
-def a_restored_world(seed: int) -> World:
-    """As `a_world`, but an older copy was restored on the way, and declared."""
+def a_restored_world(seed: int) -> WrittenTrail:
+    """As `a_trail`, but an older copy was restored on the way, and declared."""
     return asyncio.run(_restored(Random(seed)))
 
 
-async def _restored(rng: Random) -> World:
+async def _restored(rng: Random) -> WrittenTrail:
     world = Restorable(signer=SIGNER)
 
     async def heads(most: int) -> None:
@@ -88,7 +88,7 @@ async def _restored(rng: Random) -> World:
     await heads(3)
     for stream in (CHAINS[0], CHAINS[1], CHAINS[0]):
         world.ledger.append(stream, rng.choice(list(Event)), world.now)
-    return World(world.rows, world.heads.lines(), world.now)
+    return WrittenTrail(world.rows, world.heads.lines(), world.now)
 
 
 async def through_an_export(rows: Rows) -> ExportSource:
@@ -100,7 +100,7 @@ async def through_an_export(rows: Rows) -> ExportSource:
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(seed=st.integers(0, 2**32), tamper=st.sampled_from(TAMPERINGS))
 def test_every_tampering_is_found_in_the_rows_and_in_their_export(seed, tamper):
-    world = a_world(seed)
+    world = a_trail(seed)
     rows = world.rows.copy()
     tamper(rows, Random(seed))
     assert not world.verify(rows).sound
@@ -111,7 +111,7 @@ def test_every_tampering_is_found_in_the_rows_and_in_their_export(seed, tamper):
 @pytest.mark.parametrize("tamper", TAMPERINGS, ids=lambda tamper: tamper.__name__)
 @pytest.mark.parametrize("seed", range(4))
 def test_each_kind_of_tampering_is_found(tamper, seed):
-    world = a_world(seed)
+    world = a_trail(seed)
     rows = world.rows.copy()
     tamper(rows, Random(seed))
     report = world.verify(rows)
@@ -148,7 +148,7 @@ def test_no_head_of_the_lost_tree_can_be_taken_out_of_the_file_unseen(seed, gone
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_untouched_rows_and_their_export_give_no_finding(seed):
-    world = a_world(seed)
+    world = a_trail(seed)
     report = world.verify(world.rows)
     assert report.findings == ()
     assert report.records == len(world.rows.records)
@@ -172,7 +172,7 @@ PART_AND_WHAT_IT_ALONE_SEES = [
 def test_a_verifier_without_one_of_its_parts_misses_something(part, tamper, with_file):
     missed = 0
     for seed in range(12):
-        world = a_world(seed)
+        world = a_trail(seed)
         rows = world.rows.copy()
         tamper(rows, Random(seed))
 

@@ -23,7 +23,6 @@ INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac)
 VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
 
-
 TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
 LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
 RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"

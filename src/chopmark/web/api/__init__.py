@@ -1,1 +1,1 @@
-"""The JSON API: what the order pages and other programs call; and where gateways report a message's delivery."""
+"""The JSON API of the order pages and of other programs, and the addresses for gateways' delivery reports."""

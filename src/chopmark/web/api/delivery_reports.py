@@ -1,7 +1,7 @@
-"""Where gateways report what became of a message: an address that ends in a secret of the gateway's own.
+"""Take the delivery reports of gateways, at an address that ends with a secret of each gateway.
 
-Some gateways report by GET. That such a GET changes something is no hole: whoever does not know the address finds
-nothing, and what it changes is one sentence about one message.
+Some gateways report by GET. A GET that changes something is acceptable here: nobody else knows the address, and it
+changes only the delivery state of one message.
 """
 
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""A change is made once for its Idempotency-Key: a repeat is given the first answer."""
+"""Idempotency-Key: make a change once, and answer repeats with the first answer."""
 
 import asyncio
 import hashlib
@@ -60,7 +60,7 @@ def _given(answer: Answer) -> Response[Any]:
 
 
 async def answer_lost(request: AnyRequest) -> Response[Any]:
-    """Give an answer that never arrived once more, with another session id; raise Refused for any other request."""
+    """Repeat an answer that was lost, with another session id; raise Refused for any other request."""
     token, repeat, sessions = token_of(request), await _repeat_of(request), services(request).identity.sessions
     session = None if token is None or repeat is None else await sessions.before(token, repeat.digest)
     if token is None or repeat is None or session is None:

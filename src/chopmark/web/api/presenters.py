@@ -1,4 +1,4 @@
-"""From what verbs return to the shapes of the JSON API."""
+"""Convert what verbs return to the structures of the JSON API."""
 
 import hashlib
 import ssl
@@ -111,7 +111,8 @@ def order_out(
 def named_out(web: WebServices, view: OrderView, out: OrderOut) -> OrderOut:
     """Return the order with the names that its request has to carry, for whoever makes the key.
 
-    Only for answers that nobody keeps: what a repeated change is answered with lies in the database.
+    Only for answers that are not stored, because the names are personal data: answers to changes are kept in the
+    database.
     """
     names = web.ra.rekey.csr_subject(view.snapshot)
     out.csr_subject = [NameOut(short, value) for short, value in names] or None

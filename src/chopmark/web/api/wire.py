@@ -1,4 +1,4 @@
-"""The JSON API's shapes. Members are snake_case; bytes are base64url without padding; moments are epoch ms."""
+"""The JSON API's structures. Members are snake_case; bytes are base64url without padding; moments are epoch ms."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -1,8 +1,8 @@
 """Whose request it is: the connection's own address, or what a proxy that is trusted says (X-Forwarded-For, RFC 7239).
 
-A header is believed from a trusted network or a Unix socket only. Its lines are one list; each proxy appends whom it
-has heard. What cannot be read is said once in the log, and the connection's own address is taken: clients whose
-address is unknown are never one client.
+A header is trusted only from a trusted network or a Unix socket. All its lines are one list, to which each proxy
+appends the address of its client. If an entry cannot be read, this is logged once and the connection's own address is
+used; clients without an address are not counted as one client.
 """
 
 import re
@@ -19,7 +19,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 EVERYWHERE: Final[tuple[Network, ...]] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _STANDARD: Final = b"forwarded"
 _LONGEST: Final = 300
-"""Characters of an entry that a proxy has appended: what is longer is a stranger's, and costs nothing."""
+"""The most characters of an entry that a proxy appends; longer ones come from clients and are not parsed."""
 _MOST_TOLD: Final = 100
 _PORT: Final = r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]+))?"
 _V4: Final = re.compile(rf"([0-9.]+){_PORT}", re.ASCII)
@@ -52,7 +52,7 @@ class ClientAddresses:
         return own if named is None else str(named)
 
     def _named(self, scope: Any) -> Address | None:
-        """Return whom the proxies have heard: from the last entry back over at most `hops` - 1 that are trusted."""
+        """Return the client's address: go back from the last entry over at most `hops` - 1 trusted proxies."""
         wanted = self.header.lower().encode()
         lines = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == wanted]
         split, read = (_elements, _heard) if wanted == _STANDARD else (_parts, read_address)
@@ -70,7 +70,7 @@ class ClientAddresses:
         return address is not None and any(address in network for network in self.trusted)
 
     def _tell(self, scope: Any) -> None:
-        """Say once for each proxy that what it names cannot be read; never what it was, which is a stranger's."""
+        """Log once for each proxy that its header cannot be read, without its value, which clients may choose."""
         client = scope.get("client")
         proxy = client[0] if client and client[0] else "a Unix socket"
         if proxy not in self._told and len(self._told) < _MOST_TOLD:
@@ -109,7 +109,7 @@ def _parts(joined: str) -> list[str]:
 def _elements(joined: str) -> list[str]:
     """Return the elements of RFC 7239's header.
 
-    None at all where a quoted string does not end: it could hide what a proxy has appended.
+    Return none if a quoted string does not end, because it could hide what a proxy has appended.
     """
     return _EACH_ELEMENT.findall(joined) if _ELEMENTS.fullmatch(joined) else []
 

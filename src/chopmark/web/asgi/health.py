@@ -1,7 +1,8 @@
 """GET /health/live and /health/ready, in front of the framework: whether a process runs, and whether it can serve.
 
-A check is one named function that returns None, or a sentence that says what is wrong. What was found holds for a
-second, and whoever asks meanwhile waits for the same look: a flood of questions costs one look a second.
+A check is one named function that returns None, or a sentence that says what is wrong. Results are kept for a second,
+and requests that arrive meanwhile wait for the same checks, so that a flood of requests costs one run of the checks a
+second.
 """
 
 import asyncio
@@ -16,15 +17,15 @@ from chopmark.core.clock import Clock
 
 ROOT = "/health/"
 HOLDS = timedelta(seconds=1)
-"""How long an answer is given again."""
+"""How long a result is reused."""
 PATIENCE_S = 3.0
-"""How long one check may take before that is its answer."""
+"""After so many seconds a check counts as failed."""
 Check: TypeAlias = Callable[[], Awaitable[str | None]]
 _OK = "ok"
 
 
 class Health:
-    """Answers what asks whether this process is well: load balancers and monitoring."""
+    """Answers load balancers and monitoring, which ask for this process's health."""
 
     def __init__(self, checks: Mapping[str, Check], clock: Clock, patience_s: float = PATIENCE_S) -> None:
         self._checks = checks

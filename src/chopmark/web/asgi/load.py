@@ -1,4 +1,4 @@
-"""How much a process is doing, and who waits when it is too much. Three rules, in the order in which they begin:
+"""Count the requests in progress, and refuse or delay some when there are too many. Three rules, by load:
 
 1. From half of its requests on, whoever begins an application, a first certificate, is asked to come again.
 2. From three quarters on, so is whoever has not signed in; a known browser and a launch by the trading program go on.
@@ -24,7 +24,7 @@ TURNS_BETWEEN: Final = 8
 
 
 class Line:
-    """Who comes first goes first, one at a time, with some turns of the event loop between two who wait.
+    """A queue: one request at a time, in order of arrival, with some turns of the event loop between two of them.
 
     A page that waits for nothing is made in one go: five hundred of them would be one turn of half a second. In the
     turns between two, connections are accepted (uvloop takes one a turn) and status is read and answered.
@@ -39,7 +39,7 @@ class Line:
         return len(self._waiting)
 
     async def turn(self) -> None:
-        """Wait until it is one's turn; where nobody has had this one, that is at once."""
+        """Wait for this request's turn; return at once if nobody waits and no other request has used this turn."""
         loop = asyncio.get_running_loop()
         if self._taken:
             waiter: asyncio.Future[None] = loop.create_future()

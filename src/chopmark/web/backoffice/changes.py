@@ -15,9 +15,9 @@ from chopmark.web.state import address_of, leaving, services
 
 Req = Request[Any, Any, Any]
 MOST_WAIT_S = 25
-"""So long an answer may wait for a change: shorter than what proxies wait for."""
+"""The longest wait for a change, shorter than the time-outs of proxies."""
 LOOKS_A_SECOND = 4
-"""A wake-up can be lost, and on SQLite it comes from this process only."""
+"""Looks are repeated because notifications can be lost, and on SQLite come from this process only."""
 
 
 class ChangeOut(msgspec.Struct, rename={"since": "from", "until": "to"}):

@@ -1,7 +1,8 @@
-"""Which certificate a program has opened its TLS connection with, in the two places where TLS may end.
+"""Find the certificate with which a program has opened its TLS connection.
 
-At a proxy, which names it in a header: believed only where the one way in is the proxy's private socket. Or
-here, where the server puts it into the ASGI scope (asgi.readthedocs.io, TLS extension 0.2); a header means nothing.
+If a proxy ends TLS, it names the certificate in a header, which is trusted because only the proxy can reach the private
+socket. If our own server ends TLS, it puts the certificate into the ASGI scope (asgi.readthedocs.io, TLS extension
+0.2), and the header is ignored.
 """
 
 import ssl

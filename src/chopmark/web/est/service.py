@@ -1,7 +1,7 @@
 """The EST interface for customers' programs (RFC 7030, 8951, 9908) at /.well-known/est, plain ASGI; and /health.
 
-Each operation is one RA verb; no rule lives here. What it may not do in one request it answers with 202 and
-Retry-After, and the program sends the same request again.
+Each operation calls one RA verb and decides nothing itself. If an operation needs the customer's approval first, the
+answer is 202 with Retry-After, and the program sends the same request again.
 """
 
 import binascii
@@ -148,7 +148,7 @@ class Est:
     async def _simpleenroll(self, scope: HTTPScope, receive: Receive) -> _Answer:
         """RFC 7030 s.4.2.1: the first certificate of an order, with the order's one-time credential (s.3.2.3)."""
         if not _header(scope, b"authorization"):
-            # A challenge and no error: BouncyCastle's client asks first without, and stumbles over a body.
+            # An empty 401: BouncyCastle's client first sends no credential, and cannot read a 401 with a body.
             return _Answer(401, b"", [_CHALLENGE])
         user, secret = _credential(scope)
         csr = await _request(scope, receive)

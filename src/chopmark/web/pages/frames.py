@@ -18,7 +18,7 @@ LANG_COOKIE = "lang"
 
 
 def lang_of(request: AnyRequest) -> Lang:
-    """Return the language: the query's wish, then the cookie's, then the browser's; Chinese when nobody says."""
+    """Return the language: that of the query, the cookie or the browser, in this order; otherwise Chinese."""
     query = request.query_params.get("lang")
     return negotiate(query, request.cookies.get(LANG_COOKIE), request.headers.get("accept-language"))
 

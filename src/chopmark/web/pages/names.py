@@ -1,4 +1,4 @@
-"""Customers' words for the values of `words`: message ids, one place, so that no page invents its own."""
+"""The words that pages use for states, channels and other values, as message ids."""
 
 from collections.abc import Mapping
 

@@ -211,7 +211,6 @@ class OrderRepository:
         """
 
         def script() -> Script[tuple[StoredRecord, ...]]:
-            before = query(RECORDS, chain=record.stream)
             once = guard(
                 _SUBMIT,
                 id=order.id,
@@ -223,7 +222,7 @@ class OrderRepository:
                 known=words(frozenset(acting.known)),
                 spki=order.spki_sha256,
             )
-            done = yield from write_with_record(record, before, once)
+            done = yield from write_with_record(record, query(RECORDS, chain=record.stream), once)
             return () if done is None else (*map(record_of, done[0]), record.stored())
 
         return await self._engine.run(script)

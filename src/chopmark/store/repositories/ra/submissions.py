@@ -53,8 +53,7 @@ class SubmissionRepository:
             found = yield from at_once(guard(_WITH_CA, id=order), query(RECORDS, chain=order_stream(order)))
             if found is None:
                 return None
-            (row, *_), records = found
-            return Submitted(_order(row), tuple(map(record_of, records)))
+            return Submitted(_order(found[0][0]), tuple(map(record_of, found[1])))
 
         return await self._engine.read(script)
 
