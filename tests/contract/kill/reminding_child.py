@@ -1,4 +1,4 @@
-"""A worker that sends reminders until none is due: `python -m tests.contract.kill.reminding_child URL MOMENT FILE NUMBER`.
+"""A worker that sends reminders: `python -m tests.contract.kill.reminding_child URL MOMENT FILE NUMBER`.
 
 Its gateways append each message id to the file before they answer, which is the outside truth. After so many messages
 they say so on the standard output and answer no more, so that whoever started the process can kill it in the middle;
