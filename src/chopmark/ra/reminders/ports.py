@@ -209,7 +209,7 @@ class ReminderQueue(Protocol):
     async def claim(
         self, holder: str, now: datetime, today: date, urgent: Step, *, most: int, per_minute: int
     ) -> list[Reminder]:
-        """Lease due reminders, the most urgent first. None are leased while a code waits to be sent.
+        """Lease due reminders, urgent ones first. None are leased while a code waits to be sent.
 
         All processes together lease at most `per_minute` in a minute.
         """
