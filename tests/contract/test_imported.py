@@ -15,9 +15,10 @@ from cryptography.x509 import ocsp
 from chopmark.audit.events import Event
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, Installed, KeyHome, Operation, OrderState, Reason, Serial, text
-from chopmark.ra.former_issuers import GoodThere, RevokedThere, UnknownThere
+from chopmark.ra.former_issuers import GoodThere, RevokedThere, StatusThere, UnknownThere
 from chopmark.ra.imported import Fingerprint, ImportedState
 from chopmark.ra.key_proof import PresentedCertificate
+from chopmark.ra.policy import may_start
 from tests.contract.programs import request_of
 from tests.contract.world import ANN, BEN, START, Errand, Held, World, refusal, world_fixture
 from tests.former import OldCa, Says, old_ca, pem, person, with_former, written
@@ -173,6 +174,43 @@ async def test_without_a_statement_that_counts_there_is_no_renewal_and_a_replace
     assert await brought.state() is ImportedState.SUPERSEDED
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (UnknownThere(text("too old")), "does not say at the moment"),
+        (GoodThere(START), "does not say at the moment"),
+        (RevokedThere("key_compromise", START), "has revoked it"),
+    ],
+)
+async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_says_good_again(
+    brought: Brought, answer: StatusThere, said: str
+) -> None:
+    world, queries = brought.world, brought.world.services.ra.customer_queries
+    brought.says.answer = answer
+    view = await queries.overview(world.caller(ANN))
+    assert (view.advice.operation, view.advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    assert said in view.advice.why.msgid
+    refused = may_start(Operation.REKEY, None, view.advice)
+    assert refused is not None
+    assert refused.public == view.advice.why
+    brought.says.answer = GoodThere(START + timedelta(days=1))
+    assert (await queries.overview(world.caller(ANN))).advice.operation is Operation.REKEY
+    assert brought.says.asked == [], "an overview waits for no other company"
+    await world.to_active(ANN, Operation.REPLACE, reason=view.advice.reason)
+    assert await brought.state() is ImportedState.SUPERSEDED
+
+
+async def test_the_status_is_looked_up_only_for_an_imported_certificate_that_would_renew(brought: Brought) -> None:
+    world, queries = brought.world, brought.world.services.ra.customer_queries
+    brought.says.answer = UnknownThere(text("too old"))
+    assert (await queries.overview(world.caller(BEN))).advice.operation is Operation.ENROL
+    await world.to_active(BEN)
+    world.clock.later(days=350)
+    assert (await queries.overview(world.caller(BEN))).advice.operation is Operation.REKEY
+    assert (await queries.overview(world.caller(ANN))).advice.operation is Operation.ENROL
+    assert brought.says.looked_up == 0
+
+
 async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brought: Brought) -> None:
     world = brought.world
     forged = OldCa().issue(person(ANN), brought.key)
@@ -283,6 +321,7 @@ async def test_it_is_the_present_one_where_one_of_ours_has_expired(brought: Brou
     assert before.present is not None
     assert before.present.former is None
     world.clock.later(days=366)
+    brought.says.answer = GoodThere(world.clock.now() + timedelta(days=1))
     await world.change("UPDATE imported_certificates SET not_after = not_after + 31600000000")
     after = await world.services.ra.customer_queries.overview(mine.caller)
     assert after.present is not None
