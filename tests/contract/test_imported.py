@@ -229,6 +229,8 @@ async def test_a_lost_one_is_on_hold_with_the_right_code_and_its_key_is_blocked(
     assert await brought.state() is ImportedState.HELD
     await errand.birth_date()
     await errand.confirm()
+    spki = brought.key.spki_sha256.hex()
+    assert await world.count("keys", "spki_sha256 = :spki AND blocked = 'lost'", spki=spki) == 1
     await errand.prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     assert await world.count("work", "kind IN ('hold', 'revoke')") == 0
