@@ -71,6 +71,10 @@ class FormerStatus(Protocol):
         """
         ...
 
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> StatusThere | None:
+        """Return what `status_of` would say without asking anybody outside; None when it would have to ask."""
+        ...
+
 
 class NoStatus:
     """Used if the settings name no way to ask: every status is unknown, so nobody can renew with such a certificate."""
@@ -78,6 +82,10 @@ class NoStatus:
     async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:  # noqa: ARG002 - the port's
         """Return unknown."""
         return UnknownThere(text("The settings do not say how the status of this issuer's certificates is asked."))
+
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> StatusThere | None:
+        """Return unknown."""
+        return await self.status_of(issuer, serial, now)
 
 
 @dataclass(frozen=True, slots=True)

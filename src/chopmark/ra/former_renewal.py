@@ -26,6 +26,7 @@ from chopmark.ra.context import RaContext
 from chopmark.ra.former_issuers import FormerIssuer, GoodThere, RevokedThere
 from chopmark.ra.imported import Fingerprint
 from chopmark.ra.model import Order
+from chopmark.ra.policy import DOUBTED, Doubt
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.snapshots import OrderSnapshot
 
@@ -53,6 +54,21 @@ async def require_good_there(context: RaContext, snapshot: OrderSnapshot, old: S
     if context.imported is not None:
         await _revoke(context, snapshot.order, old, status)
     raise Refused(_REVOKED)
+
+
+async def doubt_of(context: RaContext, present: SubscriberCertificate) -> Doubt | None:
+    """Say why the CA of an imported certificate would have its renewal refused, as far as that is known now.
+
+    Nobody outside is asked, because an overview must not wait for another company: where a responder would have to be
+    asked, there is no doubt. Nothing is read for a certificate of ours.
+    """
+    if present.former is None:
+        return None
+    now = context.now()
+    known = await context.former.status.known_of(present.former.issuer, serial_of(present.der), now)
+    if known is None or (isinstance(known, GoodThere) and now < known.until):
+        return None
+    return Doubt.REVOKED if isinstance(known, RevokedThere) else Doubt.UNKNOWN
 
 
 def _names(context: RaContext, snapshot: OrderSnapshot, issuer: FormerIssuer, der: bytes) -> bool:
@@ -104,11 +120,4 @@ _UNKNOWN = Refusal(
     ),
     code="former_unknown",
 )
-_REVOKED = Refusal(
-    Kind.FORBIDDEN,
-    text(
-        "The company that issued your present certificate has revoked it, so it cannot be renewed. Please apply for a "
-        "new one instead."
-    ),
-    code="former_revoked",
-)
+_REVOKED = Refusal(Kind.FORBIDDEN, DOUBTED[Doubt.REVOKED], code="former_revoked")

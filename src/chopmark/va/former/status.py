@@ -1,7 +1,7 @@
 """What a former issuer says about a certificate: by its lists in the database, or by its OCSP responder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,6 +34,15 @@ NOT_ASKED: Final = timedelta(hours=1)
 ON_HOLD: Final = "certificate_hold"
 
 
+@dataclass(frozen=True, slots=True)
+class _ToAsk:
+    """A responder that has to be asked; `line` is how the last looks at it went."""
+
+    ca: FormerCa
+    source: ResponderSource
+    line: KeptList
+
+
 class FormerStatusReader:
     """Returns the status of certificates of former issuers.
 
@@ -47,6 +56,15 @@ class FormerStatusReader:
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> Status:
         """Return the status of the certificate of this former issuer with this serial number (hexadecimal)."""
+        known = await self._known(issuer, serial, now)
+        return await self._by_responder(known, serial, now) if isinstance(known, _ToAsk) else known
+
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> Status | None:
+        """Return what is known of the certificate without asking its CA; None when its responder has to be asked."""
+        known = await self._known(issuer, serial, now)
+        return None if isinstance(known, _ToAsk) else known
+
+    async def _known(self, issuer: str, serial: str, now: datetime) -> Status | _ToAsk:
         ca = self._cas.get(issuer)
         if ca is None:
             return Unknown("other_ca")
@@ -57,9 +75,9 @@ class FormerStatusReader:
                 kept, revoked = await self._lists.looked_up(issuer, serial)
                 return by_lists(source, kept, revoked, now)
             case ResponderSource() as source:
-                return await self._by_responder(ca, source, serial, now)
+                return await self._from_before(ca, source, serial, now)
 
-    async def _by_responder(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> Status:
+    async def _from_before(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> Status | _ToAsk:
         # 1. Use a recent answer, whichever process asked for it. A final revocation never has to be asked for again.
         known = await self._lists.answer(ca.id, serial)
         if known is not None and (_for_good(known) or known.until > now):
@@ -68,7 +86,11 @@ class FormerStatusReader:
         line = (await self._lists.kept(ca.id)).get(source.url, KeptList(ca.id, source.url))
         if line.due_at is not None and now < line.due_at <= now + REST:
             return Unknown(line.fault or "unreachable")
-        # 3. Ask it, and store how that went.
+        return _ToAsk(ca, source, line)
+
+    async def _by_responder(self, to_ask: _ToAsk, serial: str, now: datetime) -> Status:
+        """Ask the responder, and store how that went."""
+        ca, source, line = to_ask.ca, to_ask.source, to_ask.line
         found = await self._ask(ca, source, serial, now)
         if isinstance(found, Unknown):
             await self._note(line, found, now)
