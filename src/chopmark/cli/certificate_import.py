@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ async def check_import(
     from rich.progress import Progress
 
     guess = estimate_of(estimate)
+    assert_writable(report, old)
     async with looking(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("certificates", total=None)
@@ -89,7 +91,7 @@ async def check_import(
 
             found = await services.ra.certificate_import.check(old, tell, examples)
     _print(found, guess)
-    _write(found, report)
+    write_report(found, report)
     if found.unreadable:
         say("Nothing would be imported, because of what cannot be read.")
     return 1 if found.unreadable else 0
@@ -105,6 +107,7 @@ async def import_certificates(
 
     guess = estimate_of(estimate)
     assert_staff(by, "by")
+    assert_writable(report, old)
     async with at_console(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("certificates", total=None)
@@ -116,7 +119,7 @@ async def import_certificates(
     if found.resumed_at:
         say(f"An earlier run had stopped after {found.resumed_at:,} certificates; this one went on from there.")
     _print(found, guess)
-    _write(found, report)
+    write_report(found, report)
     if found.unreadable:
         say("Nothing was imported, because of what cannot be read.")
         return 1
@@ -184,16 +187,43 @@ def _named(examples: Iterable[Example]) -> str:
     return f" [{', '.join(named)}]" if named else ""
 
 
-def _write(found: CertificateReport, report: Path | None) -> None:
+def assert_writable(report: Path | None, old: Sequence[Path]) -> None:
+    """Raise Refused before anything is done when the report could not be written, or would take a file's place."""
+    from chopmark.core.refusal import Kind, Refusal, Refused
+    from chopmark.core.types import text
+
     if report is None:
         return
-    lines = ["kind,number,file,place,serial,reason"]
-    for kind, examples in found.examples.items():
-        lines += (f'{kind.value},{one.number},"{_cell(one.file)}",{one.place},{one.serial},' for one in examples)
-    for one in found.unreadable:
-        lines.append(f'unreadable,,"{_cell(one.file)}",{one.place},,"{_cell(str(one.text))}"')
-    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = None
+    if report.exists() and any(one.exists() and one.samefile(report) for one in old):
+        said = text("--report names one of the files to read. Please name another file.")
+    else:
+        try:
+            report.open("a").close()
+        except OSError as error:
+            said = text(
+                "The report cannot be written to %(name)s (%(why)s). Please name another file with --report.",
+                name=str(report),
+                why=str(error.strerror),
+            )
+    if said is not None:
+        raise Refused(Refusal(Kind.MALFORMED, said, field="report", code="report"))
+
+
+def write_report(found: CertificateReport, report: Path | None) -> None:
+    """Write what is named in the report as CSV."""
+    if report is None:
+        return
+    with report.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("kind", "number", "file", "place", "serial", "reason"))
+        for kind, examples in found.examples.items():
+            for one in examples:
+                writer.writerow((kind.value, one.number, _cell(one.file), one.place, one.serial, ""))
+        for bad in found.unreadable:
+            writer.writerow(("unreadable", "", _cell(bad.file), bad.place, "", str(bad.text)))
 
 
 def _cell(value: str) -> str:
-    return value.replace('"', '""')
+    """Return a file's name so that a spreadsheet takes it for text and never for a formula."""
+    return f"'{value}" if value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

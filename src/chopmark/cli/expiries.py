@@ -7,11 +7,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from chopmark.cli.certificates import local_time
 from chopmark.cli.console import configured, looking, run, say
-from chopmark.ra.expiries import Only
+from chopmark.ra.expiries import MOST_DAYS, Only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 expiries_app = App(name="expiries", help="Certificates that end, and who cannot trade when the exchange opens next.")
 
+_SPAN = validators.Number(gte=0, lte=MOST_DAYS)
 Form = Literal["table", "csv", "json"]
 ALARM = 1
 """The exit code of an alarm; wrong arguments give 2."""
@@ -30,11 +31,11 @@ ALARM = 1
 @expiries_app.default
 def expiries_command(
     *,
-    days: int = 30,
-    since: int = 7,
+    days: Annotated[int, Parameter(validator=_SPAN)] = 30,
+    since: Annotated[int, Parameter(validator=_SPAN)] = 7,
     only: Only = "all",
     form: Annotated[Form, Parameter(name="--format")] = "table",
-    alarm_above: int | None = None,
+    alarm_above: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
 ) -> int:
     """Print the certificates that end, by day and by how far their renewal is; and who cannot trade next.
 
@@ -89,15 +90,14 @@ async def _counted(rows: AsyncIterator[Expiry], tally: Tally, only: Only) -> Asy
 
 
 async def _csv(rows: AsyncIterator[Expiry]) -> None:
-    from chopmark.ra.expiries import told
+    """Write a line for each certificate below the header, which is there although no certificate is."""
+    from chopmark.ra.expiries import TOLD, told
 
-    writer: csv.DictWriter[str] | None = None
+    writer = csv.DictWriter(sys.stdout, TOLD, lineterminator="\n")
+    writer.writeheader()
+    words = {True: "yes", False: "no"}
     async for row in rows:
         fields = told(row)
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(fields), lineterminator="\n")
-            writer.writeheader()
-        words = {True: "yes", False: "no"}
         writer.writerow({name: words[value] if isinstance(value, bool) else value for name, value in fields.items()})
 
 

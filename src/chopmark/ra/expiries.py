@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -96,6 +96,8 @@ def written(cursor: Cursor | None) -> str | None:
 
 
 _WRITTEN = re.compile(r"([0-9]{1,15})\.([0-9A-Za-z]{1,64})")
+_LAST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+"""A later moment has no year that a database or Python could count."""
 
 
 def cursor_of(given: str) -> Cursor | None:
@@ -106,7 +108,7 @@ def cursor_of(given: str) -> Cursor | None:
     if not given:
         return None
     found = _WRITTEN.fullmatch(given)
-    if found is None:
+    if found is None or int(found[1]) > _LAST_MS:
         said = text("This place in the list does not exist. Please read the list from its beginning.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="after", code="cursor"))
     return Cursor(_EPOCH + timedelta(milliseconds=int(found[1])), found[2])
@@ -278,6 +280,23 @@ def _unreached(row: Ending) -> Unreached | None:
     if row.dead is None:
         return Unreached.NO_CONTACT
     return Unreached.BOUNCED if row.dead is Channel.EMAIL else Unreached.NUMBER_DEAD
+
+
+TOLD: Final = (
+    "ends",
+    "last_trading_day",
+    "trading_days_left",
+    "funnel",
+    "cannot_trade",
+    "unreached",
+    "reminders",
+    "reminded_at",
+    "customer",
+    "account",
+    "serial",
+    "issuer",
+)
+"""What is told of each certificate, in this order."""
 
 
 def told(row: Expiry) -> Mapping[str, Any]:

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, pkcs7
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Text, text
@@ -159,8 +160,21 @@ def _binary(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreada
         yield Unreadable(name, 1, "private_key", _PRIVATE)
     elif len(data) > LARGEST:
         yield Unreadable(name, 1, "too_large", _TOO_LARGE)
+    elif _is_key(data):
+        yield Unreadable(name, 1, "private_key", _PRIVATE)
     else:
         yield Entry(name, 1, data, {}, before + len(data))
+
+
+def _is_key(der: bytes) -> bool:
+    """Tell whether these octets are a private key, encrypted or not; a certificate is none."""
+    try:
+        load_der_private_key(der, None)
+    except (TypeError, UnsupportedAlgorithm):  # a TypeError is for one that is encrypted
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _bag(data: bytes, name: str, place: int, position: int) -> Iterator[Entry | Unreadable]:
@@ -219,6 +233,8 @@ def _bare(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreadabl
         yield Unreadable(name, 1, "other_file", _NOT_KNOWN)
     elif _SIGNED_DATA in der[:32]:
         yield from _bag(der, name, 1, before + len(data))
+    elif _is_key(der):
+        yield Unreadable(name, 1, "private_key", _PRIVATE)
     else:
         yield Entry(name, 1, der, {}, before + len(data))
 

@@ -10,7 +10,7 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.core.types import AccountNumber, KeyHome, Operation, Reason, Secret, Text, text
+from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.authentication import AuthenticatedRequest
@@ -327,15 +327,28 @@ async def revoke_page(
     view = await web.ra.customer_queries.overview(authenticated.caller)
     chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
     held = await web.ra.customer_queries.revocable(authenticated.caller)
-    blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/revoke"),
         _choices(request, view, chosen),
         chosen,
         tuple(_certificate(request, view, one) for one in held),
-        blocked=blocked,
+        blocked=None if held else _nothing_to_revoke(request, view),
     )
     return html(request, page)
+
+
+def _nothing_to_revoke(request: Req, view: Overview) -> Text:
+    """Say why there is nothing to revoke here; whose valid certificate is a former issuer's has to ask that one."""
+    present = view.present
+    issuer = former_name(services(request), present, lang_of(request))
+    ended = present is None or present.state is not CertificateState.ACTIVE or view.now > present.not_after
+    if issuer is None or ended:
+        return text("You have no valid certificate that could be revoked.")
+    return text(
+        "Your certificate was issued by %(issuer)s, and only that company can revoke it. Please ask them to, and call "
+        "us as well.",
+        issuer=issuer,
+    )
 
 
 @get("/profile")
