@@ -1,8 +1,8 @@
 """The notifier: wake-ups between processes by LISTEN and NOTIFY, on one connection beside the pools.
 
 What it buys: a worker hears of a queued code after 1 ms (300 wake-ups between the connections of two processes, on a
-busy machine: 1.2 ms in the middle, 46 ms at the 99th of 100). Without it the code waits for the next look of the worker,
-250 ms in the middle at two looks a second, for which an idle worker would ask the database twice a second for each job.
+busy machine: 1.2 ms in the middle, 46 ms at the 99th of 100). Without it the code waits for the worker's next look, 250
+ms in the middle at two looks a second, for which an idle worker would ask the database twice a second for each job.
 Switched off, journeys a second were the same within the noise.
 
 PostgreSQL commits transactions that contain NOTIFY one after the other, each with its disk flush. So we notify after
