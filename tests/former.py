@@ -89,9 +89,14 @@ class Says:
 
     answer: StatusThere = field(default_factory=lambda: GoodThere(START + timedelta(days=365)))
     asked: list[tuple[str, str]] = field(default_factory=list)
+    looked_up: int = 0
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:
         self.asked.append((issuer, serial))
+        return self.answer
+
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> StatusThere | None:
+        self.looked_up += 1
         return self.answer
 
 

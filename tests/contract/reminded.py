@@ -233,8 +233,10 @@ class Reminded:
         orders: list[dict[str, Value]] = [
             {"order": f"O-{each}", "customer": each, "profile": "investor"} for each in people
         ]
-        ends: dict[str, Value] = {"not_after": ms(not_after), "empty": b""}
-        certificates = [{**one, **ends, "serial": f"S-{each}"} for one, each in zip(orders, people, strict=True)]
+        certificates: list[dict[str, Value]] = [
+            {**one, "empty": b"", "serial": f"S-{each}", "not_after": ms(not_after) - 20 * index}
+            for index, (one, each) in enumerate(zip(orders, people, strict=True))
+        ]
 
         def script() -> Script[None]:
             yield Batch(_CUSTOMER, [{"id": each, "empty": b""} for each in people])

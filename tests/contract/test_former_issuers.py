@@ -164,6 +164,34 @@ async def test_a_list_that_ended_lets_nobody_renew(brought: Brought) -> None:
     assert (await refusal(brought.world.to_key(ANN, Operation.REKEY))).code == "former_unknown"
 
 
+async def test_who_cannot_renew_by_the_list_is_recommended_an_application_until_a_list_is_there_again(
+    brought: Brought,
+) -> None:
+    world, recommended = brought.world, []
+
+    async def look() -> None:
+        await world.once("former-lists")
+        view = await world.services.ra.customer_queries.overview(world.caller(ANN))
+        recommended.append(view.advice.operation)
+
+    (brought.ca.folder / "old.crl").unlink(missing_ok=True)
+    await look()
+    brought.publish()
+    world.clock.later(minutes=10)
+    await look()
+    world.clock.later(hours=24)
+    await look()
+    brought.publish()
+    world.clock.later(minutes=10)
+    await look()
+    brought.ca.revoked = {brought.serial: (START - DAY, "certificateHold")}
+    brought.publish()
+    world.clock.later(hours=1)
+    await look()
+    renew, apply = Operation.REKEY, Operation.REPLACE
+    assert recommended == [apply, renew, apply, renew, apply]
+
+
 async def test_check_says_how_the_status_is_known_and_what_is_wrong(
     brought: Brought, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -49,8 +49,17 @@ class Responder:
 
     async def status(self, serial: int) -> Status:
         """The status, as a process says that has just started."""
+        return await self.reader.status_of("old", f"{serial:X}", self.now)
+
+    async def known(self, serial: int) -> Status | None:
+        """What such a process knows without asking."""
+        return await self.reader.known_of("old", f"{serial:X}", self.now)
+
+    @property
+    def reader(self) -> FormerStatusReader:
+        """A process that has just started."""
         former = FormerCa("old", (self.ca.certificate,), ResponderSource(f"{self.places.url}/ocsp"))
-        return await FormerStatusReader([former], self.lists, self.dice).status_of("old", f"{serial:X}", self.now)
+        return FormerStatusReader([former], self.lists, self.dice)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +97,16 @@ async def test_good_and_revoked_are_told_and_kept_for_all_processes(old: Respond
     await old.status(GOOD)
     await old.status(BAD)
     assert len(old.places.asked) == 3, "a revocation is for good, and good is asked again"
+
+
+async def test_what_is_known_without_asking_is_what_was_answered_a_short_while_ago(old: Responder) -> None:
+    assert await old.known(GOOD) is None
+    assert old.places.asked == []
+    good, revoked = await old.status(GOOD), await old.status(BAD)
+    assert (await old.known(GOOD), await old.known(BAD)) == (good, revoked)
+    old.now += KEPT
+    assert (await old.known(GOOD), await old.known(BAD)) == (None, revoked)
+    assert len(old.places.asked) == 2
 
 
 async def test_what_it_does_not_know_is_unknown_and_no_fault_of_the_responder(old: Responder) -> None:

@@ -69,9 +69,10 @@ async def test_an_order_is_submitted_as_it_was_read_and_approved_and_not_otherwi
     acting, since = world.services.ra.context.acting(errand.caller, stored), now - timedelta(minutes=10)
 
     async def submit() -> bool:
-        return await by_leaf(
-            errand, Event.RA_ORDER_SUBMITTED, lambda record: orders.submit(stored, terms, acting, since, now, record)
-        )
+        async def done(record: Any) -> bool:
+            return bool(await orders.submit(stored, terms, acting, since, now, record))
+
+        return await by_leaf(errand, Event.RA_ORDER_SUBMITTED, done)
 
     await rows.refused(
         submit,

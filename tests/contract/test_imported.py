@@ -13,16 +13,20 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from chopmark.audit.events import Event
+from chopmark.cli import certificates
+from chopmark.cli.customers import show_customer
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import CertificateState, Installed, KeyHome, Operation, OrderState, Reason, Serial, text
-from chopmark.ra.former_issuers import GoodThere, RevokedThere, UnknownThere
+from chopmark.ra.former_issuers import GoodThere, RevokedThere, StatusThere, UnknownThere
 from chopmark.ra.imported import Fingerprint, ImportedState
 from chopmark.ra.key_proof import PresentedCertificate
+from chopmark.ra.policy import may_start
 from tests.contract.programs import request_of
 from tests.contract.world import ANN, BEN, START, Errand, Held, World, refusal, world_fixture
 from tests.former import OldCa, Says, old_ca, pem, person, with_former, written
 
 plain = world_fixture()
+PEOPLE = ("alice", "bob")
 
 
 @dataclass
@@ -173,6 +177,43 @@ async def test_without_a_statement_that_counts_there_is_no_renewal_and_a_replace
     assert await brought.state() is ImportedState.SUPERSEDED
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (UnknownThere(text("too old")), "does not say at the moment"),
+        (GoodThere(START), "does not say at the moment"),
+        (RevokedThere("key_compromise", START), "has revoked it"),
+    ],
+)
+async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_says_good_again(
+    brought: Brought, answer: StatusThere, said: str
+) -> None:
+    world, queries = brought.world, brought.world.services.ra.customer_queries
+    brought.says.answer = answer
+    view = await queries.overview(world.caller(ANN))
+    assert (view.advice.operation, view.advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    assert said in view.advice.why.msgid
+    refused = may_start(Operation.REKEY, None, view.advice)
+    assert refused is not None
+    assert refused.public == view.advice.why
+    brought.says.answer = GoodThere(START + timedelta(days=1))
+    assert (await queries.overview(world.caller(ANN))).advice.operation is Operation.REKEY
+    assert brought.says.asked == [], "an overview waits for no other company"
+    await world.to_active(ANN, Operation.REPLACE, reason=view.advice.reason)
+    assert await brought.state() is ImportedState.SUPERSEDED
+
+
+async def test_the_status_is_looked_up_only_for_an_imported_certificate_that_would_renew(brought: Brought) -> None:
+    world, queries = brought.world, brought.world.services.ra.customer_queries
+    brought.says.answer = UnknownThere(text("too old"))
+    assert (await queries.overview(world.caller(BEN))).advice.operation is Operation.ENROL
+    await world.to_active(BEN)
+    world.clock.later(days=350)
+    assert (await queries.overview(world.caller(BEN))).advice.operation is Operation.REKEY
+    assert (await queries.overview(world.caller(ANN))).advice.operation is Operation.ENROL
+    assert brought.says.looked_up == 0
+
+
 async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brought: Brought) -> None:
     world = brought.world
     forged = OldCa().issue(person(ANN), brought.key)
@@ -191,9 +232,73 @@ async def test_a_lost_one_is_on_hold_with_the_right_code_and_its_key_is_blocked(
     assert await brought.state() is ImportedState.HELD
     await errand.birth_date()
     await errand.confirm()
+    spki = brought.key.spki_sha256.hex()
+    assert await world.count("keys", "spki_sha256 = :spki AND blocked = 'lost'", spki=spki) == 1
+    release = world.services.ra.suspension.release
+    assert (await refusal(release(Serial(brought.fingerprint), *PEOPLE))).code == "not_on_hold", "its key is blocked"
     await errand.prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     assert await world.count("work", "kind IN ('hold', 'revoke')") == 0
+
+
+async def test_one_that_is_found_again_is_released_by_two_people_and_renews_again(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings = brought.world, brought.world.services.foundation.settings
+    errand = await world.to_code(ANN, Operation.REPLACE, reason=Reason.LOST)
+    assert await brought.state() is ImportedState.HELD
+    release, serial = world.services.ra.suspension.release, Serial(brought.fingerprint)
+    assert (await refusal(release(serial, "alice", "ALICE"))).field == "approved_by"
+    assert await brought.state() is ImportedState.HELD
+    await show_customer(settings, ANN)
+    assert f"certificate 0A01 of old, fingerprint {serial}  held" in capsys.readouterr().out
+    written = ":".join(serial[at : at + 2].upper() for at in range(0, len(serial), 2))
+    assert await certificates.suspend(settings, written, *PEOPLE, held=False) == 0
+    assert await brought.state() is ImportedState.ACTIVE
+    assert (await refusal(release(serial, *PEOPLE))).code == "not_on_hold"
+    (record,) = await world.records(Event.RA_CERTIFICATE_RELEASED)
+    facts = json.loads(record["facts"])
+    assert (facts["serial"], facts["by"], facts["approved_by"]) == (serial, *PEOPLE)
+    assert any("certificate_released" in row["facts"] for row in await world.notices())
+    assert await world.count("work", "kind = 'hold'") == 0, "our CA has nothing to release"
+    await world.services.ra.enrolment.cancel(errand.caller, errand.id)
+    await (await issued(world)).prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    assert (await refusal(release(serial, *PEOPLE))).code == "not_on_hold"
+    assert (await world.audit()).sound
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        (
+            "INSERT INTO blocked_keys (spki_sha256, reason, blocked_at) "
+            "SELECT spki_sha256, 'key_compromise', 0 FROM imported_certificates"
+        ),
+        (
+            "INSERT INTO keys (spki_sha256, customer, first_seen_at, blocked) "
+            "SELECT spki_sha256, customer, 0, 'lost' FROM imported_certificates"
+        ),
+        "UPDATE certificate_imports SET state = 'given_up'",
+        "UPDATE imported_certificates SET state = 'revoked'",
+    ],
+)
+async def test_no_release_brings_back_what_may_not_come_back(brought: Brought, meanwhile: str) -> None:
+    world = brought.world
+    await world.to_code(ANN, Operation.REPLACE, reason=Reason.LOST)
+    await world.change(meanwhile)
+    await refusal(world.services.ra.suspension.release(Serial(brought.fingerprint), *PEOPLE))
+    assert await world.count("imported_certificates", "state = 'active'") == 0
+    assert await world.records(Event.RA_CERTIFICATE_RELEASED) == []
+
+
+async def test_one_beside_an_active_one_of_ours_is_not_released(brought: Brought) -> None:
+    world = brought.world
+    await world.to_active(BEN)
+    await world.change("UPDATE imported_certificates SET customer = :ben, state = 'held'", ben=BEN)
+    refused = await refusal(world.services.ra.suspension.release(Serial(brought.fingerprint), *PEOPLE))
+    assert refused.code == "not_on_hold"
+    assert await brought.state() is ImportedState.HELD
 
 
 async def test_a_renewal_whose_old_certificate_ends_while_the_ca_is_at_work_is_refused(brought: Brought) -> None:
@@ -283,8 +388,32 @@ async def test_it_is_the_present_one_where_one_of_ours_has_expired(brought: Brou
     assert before.present is not None
     assert before.present.former is None
     world.clock.later(days=366)
+    brought.says.answer = GoodThere(world.clock.now() + timedelta(days=1))
     await world.change("UPDATE imported_certificates SET not_after = not_after + 31600000000")
     after = await world.services.ra.customer_queries.overview(mine.caller)
     assert after.present is not None
     assert after.present.former is not None
     assert after.advice.operation is Operation.REKEY
+
+
+async def test_a_row_that_was_moved_to_another_customer_renews_nothing(brought: Brought) -> None:
+    world = brought.world
+    await world.change("UPDATE imported_certificates SET customer = :ben", ben=BEN)
+    world.held[BEN] = Held(brought.key, world.held[ANN].certificate)
+    errand = await world.open(BEN, Operation.REKEY)
+    assert (await refusal(errand.bind())).code == "former_customer"
+    assert brought.says.asked == []
+
+
+async def test_the_serial_number_that_is_asked_for_is_the_certificates_and_not_the_rows(brought: Brought) -> None:
+    await brought.world.change("UPDATE imported_certificates SET serial = 'FFFF'")
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    await errand.bind()
+    assert brought.says.asked == [("old", "0A01")]
+
+
+async def test_a_new_one_is_not_active_when_the_old_one_has_ended_since_it_was_issued(brought: Brought) -> None:
+    errand = await issued(brought.world)
+    await brought.world.change("UPDATE imported_certificates SET state = 'revoked'")
+    assert (await refusal(errand.prove())).code == "moved_on"
+    assert await errand.state() is OrderState.ISSUED

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser
 
 from chopmark.app.services import opened
 from chopmark.app.settings import Settings
+from chopmark.app.worker import tasks
 from chopmark.cli.certificate_import import import_certificates
 from chopmark.demo.people import PEOPLE
-from chopmark.va.former.lists import ListRefresh
 from tests.journey.counter import Counter, Prepared, apart, running
 from tests.journey.openssl import Opened
 from tests.journey.secrecy import secrets_of
@@ -93,8 +93,9 @@ def counter(prepared: Prepared, firm: OldFirm, tmp_path_factory: pytest.TempPath
 async def migrate(settings: Settings, certificates: Path) -> None:
     assert await import_certificates(settings, [certificates], "alice", 5, (0, 0), None) == 0
     async with opened(settings) as services:
-        clock = services.foundation.clock
-        await ListRefresh(services.former.cas, services.former.lists, settings.data, clock, "test").once()
+        jobs = {task.name: task.job for task in tasks(services)}
+        for name in ("former-lists", "former-revoked"):
+            await jobs[name]()
 
 
 def begin(visitor: Visitor, who: str, file: Path) -> None:
@@ -141,12 +142,11 @@ def test_a_file_of_keytool_without_the_cas_certificate_proves_the_same(
         visitor.step("channel")
 
 
-def test_who_has_a_certificate_that_the_old_ca_has_revoked_is_told_to_apply(
-    counter: Counter, browser: Browser, firm: OldFirm
-) -> None:
+def test_who_has_a_certificate_that_the_old_ca_has_revoked_is_told_to_apply(counter: Counter, browser: Browser) -> None:
     with Visitor.arrive(counter, browser, "zh-TW") as visitor:
-        begin(visitor, REVOKED, firm.file(REVOKED))
-        visitor.refused("發行您現有憑證的公司已將其廢止，因此無法展延。請改為申請新憑證。")
+        visitor.sign_in(REVOKED)
         visitor.go("/certificates")
         visitor.see("您上一張憑證已廢止。重新申請後才能下單。")
         visitor.page.locator("main").locator("a.cm-primary[href*='operation=enrol']").wait_for()
+        visitor.go("/certificates/apply?operation=rekey")
+        visitor.see("您上一張憑證已廢止。重新申請後才能下單。")

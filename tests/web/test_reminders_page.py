@@ -52,3 +52,12 @@ async def test_the_demo_s_inbox_has_the_reminders_of_its_past_and_the_page_knows
     page = (await browser.get(f"{PAGE}?lang=en")).text
     assert "Sent</strong>" in page, "renewal opened ten days ago"
     assert "Planned</strong>" in page
+
+
+async def test_the_overview_counts_down_in_trading_days(world: World) -> None:
+    """From Monday 16 March 2026 to Sunday 5 April: five days, five, and four, because 3 April is a holiday."""
+    browser = await world.signed_in("C10001")
+    page = (await browser.get("/certificates?lang=zh-TW")).text
+    assert "還有 14 個交易日" in page
+    assert "4月2日" in page.split("最後交易日")[1][:80]
+    assert "還有 14 個交易日" in (await browser.get("/home")).text

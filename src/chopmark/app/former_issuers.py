@@ -48,6 +48,7 @@ from chopmark.va.former.ports import (
     NoSource,
     ResponderSource,
     Revoked,
+    Status,
     StatusSource,
 )
 from chopmark.va.former.status import FormerStatusReader
@@ -83,12 +84,21 @@ class StatusThereReader:
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:
         """As `FormerStatus.status_of`."""
-        said = await self._reader.status_of(issuer, serial, now)
-        if isinstance(said, Good):
-            return GoodThere(said.until)
-        if isinstance(said, Revoked):
-            return RevokedThere(said.reason, said.at)
-        return UnknownThere(text("The former issuer's status cannot be known now: %(why)s.", why=said.why))
+        return _there(await self._reader.status_of(issuer, serial, now))
+
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> StatusThere | None:
+        """As `FormerStatus.known_of`."""
+        known = await self._reader.known_of(issuer, serial, now)
+        return None if known is None else _there(known)
+
+
+def _there(said: Status) -> StatusThere:
+    """Return a status in the words of the RA."""
+    if isinstance(said, Good):
+        return GoodThere(said.until)
+    if isinstance(said, Revoked):
+        return RevokedThere(said.reason, said.at)
+    return UnknownThere(text("The former issuer's status cannot be known now: %(why)s.", why=said.why))
 
 
 @dataclass(frozen=True, slots=True)

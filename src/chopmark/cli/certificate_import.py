@@ -1,4 +1,4 @@
-"""Certificates of former issuers: what an import would find, and the import itself."""
+"""Commands for certificates of former issuers: a check of what an import would find, and the import itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chopmark.ra.certificate_import.report import CertificateReport, Estimate, Example, Found
 
 _SHOWN = 20
-"""Lines of what cannot be read; the report has the others."""
+"""How many unreadable parts of the input are printed; the report has the others."""
 
 
 def certificates_check_import(
@@ -74,7 +74,10 @@ def certificates_import(
 async def check_import(
     settings: Settings, old: Sequence[Path], examples: int, estimate: tuple[int, int], report: Path | None
 ) -> int:
-    """Print what an import would find; exit code 1 if something cannot be read, so that nothing would be imported."""
+    """Print what an import would find.
+
+    Return exit code 1 if something cannot be read, so that nothing would be imported.
+    """
     from rich.progress import Progress
 
     guess = estimate_of(estimate)
@@ -97,7 +100,7 @@ async def check_import(
 async def import_certificates(
     settings: Settings, old: Sequence[Path], by: str, examples: int, estimate: tuple[int, int], report: Path | None
 ) -> int:
-    """Import, and print what was found; exit code 1 when nothing was imported because something cannot be read."""
+    """Import, and print what was found. Return exit code 1 if nothing was imported because something cannot be read."""
     from rich.progress import Progress
 
     from chopmark.ra.context import assert_staff
@@ -125,7 +128,7 @@ async def import_certificates(
 
 
 def estimate_of(given: tuple[int, int]) -> Estimate:
-    """Return the firm's estimate. Raises Refused for percentages that are none."""
+    """Return the firm's estimate. Raises Refused if the numbers are no percentages."""
     from chopmark.core.refusal import Kind, Refusal, Refused
     from chopmark.core.types import text
     from chopmark.ra.certificate_import.report import Estimate
@@ -145,7 +148,7 @@ def _sentences() -> dict[Found, str]:
         Found.THERE: "were imported before",
         Found.TWICE: "stand in the files more than once",
         Found.NO_CUSTOMER: "name nobody who is in the directory",
-        Found.NO_TEMPLATE: "have a subject that no template fits, or a number in it that cannot be one; and no table says whose they are",
+        Found.NO_TEMPLATE: "have a subject that no template fits (or no valid number), and no table says whose",
         Found.TWO_CUSTOMERS: "could be of two customers",
         Found.EXPIRED: "have expired",
         Found.NOT_FORMER: "are not from a former issuer: no pinned certificate verifies their signature",
@@ -179,7 +182,7 @@ def _print(found: CertificateReport, estimate: Estimate) -> None:
 
 
 def _named(examples: Iterable[Example]) -> str:
-    """Return examples in brackets; no name and no ID number of anybody is in them."""
+    """Return examples in brackets. They contain no names and no ID numbers."""
     named = [f"no. {one.number}" if not one.file else f"{one.file}:{one.place} ({one.serial})" for one in examples]
     return f" [{', '.join(named)}]" if named else ""
 

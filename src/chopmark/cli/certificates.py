@@ -47,7 +47,7 @@ def certificates_release(serial: str, *, by: str, approved_by: str) -> int:
     Parameters
     ----------
     serial:
-        Serial number in hexadecimal.
+        Serial number in hexadecimal; of an imported certificate its fingerprint.
     by:
         Staff id of who asks.
     approved_by:
@@ -117,7 +117,8 @@ def certificates_revoke(
 
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
     """Put a certificate on hold, or release it."""
-    number = serial_of(serial)
+    bare = re.sub(r"[: ]", "", serial).lower()
+    number = Serial(bare) if is_fingerprint(bare) and not held else serial_of(serial)
     async with at_console(settings) as services:
         verb = services.ra.suspension.hold if held else services.ra.suspension.release
         certificate = await verb(number, by, approved_by)
@@ -222,7 +223,7 @@ def certificate_line(certificate: SubscriberCertificate) -> str:
     until = local_time(certificate.not_after)
     named = certificate.serial
     if certificate.former is not None:
-        named = Serial(f"{certificate.former.serial} of {certificate.former.issuer}")
+        named = Serial(f"{certificate.former.serial} of {certificate.former.issuer}, fingerprint {certificate.serial}")
     return f"certificate {named}  {certificate.state}  {certificate.account}  until {until}{ended}"
 
 

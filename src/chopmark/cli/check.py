@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from chopmark.app.services import Services
     from chopmark.app.settings import Settings
     from chopmark.ca.embedded import Authority
+    from chopmark.tw.trading_days import TradingCalendar
 
 
 check_app = App(name="check", help="Whether this installation may start, and whether what it stores is sound.")
@@ -104,16 +105,22 @@ CALENDAR_BEFORE = timedelta(days=60)
 
 def _say_calendar(services: Services) -> None:
     """Say of which years the trading days are known; warn of one that begins soon and is not announced."""
+    for line in calendar_lines(services.foundation.calendar, services.foundation.clock.now()):
+        say(line)
+
+
+def calendar_lines(calendar: TradingCalendar, now: datetime) -> list[str]:
+    """Return the years of a calendar, and a warning where they do not reach far enough."""
     from chopmark.tw.trading_days import Standing
     from chopmark.tw.zone import local_date
 
-    calendar, now = services.foundation.calendar, services.foundation.clock.now()
-    years = ", ".join(f"{number} {year.standing}" for number, year in sorted(calendar.years.items()))
-    say(f"trading days: {years}")
+    lines = ["trading days: " + ", ".join(f"{number} {one.standing}" for number, one in sorted(calendar.years.items()))]
     soon = local_date(now + CALENDAR_BEFORE)
-    if calendar.standing(soon) is not Standing.ANNOUNCED:
-        say(f"WARNING: the exchange's trading days of {soon.year} are {calendar.standing(soon)}: once it has announced")
-        say("  them, name a file with them in trading_days")
+    standing = calendar.standing(soon)
+    if standing is not Standing.ANNOUNCED:
+        lines.append(f"WARNING: the exchange's trading days of {soon.year} are {standing}: once it has announced them,")
+        lines.append("  write them into a file and name it in trading_days")
+    return lines
 
 
 async def _say_webhook(services: Services) -> None:

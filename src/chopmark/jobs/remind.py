@@ -91,14 +91,16 @@ class Reminding:
         if not may_send_at(policy, now):
             return 0
         today, urgent = local_date(now), Step(policy.urgent_days)
-        swept = await self._queue.sweep(now, today, urgent, SWEPT)
         claimed = await self._queue.claim(self._holder, now, today, urgent, most=BATCH, per_minute=policy.per_minute)
         if claimed:
             papers = await self._queue.papers(claimed, now)
             ends = await asyncio.gather(*(self._one(one, papers, now) for one in claimed), return_exceptions=True)
             for failure in (end for end in ends if end is not None):
                 raise failure  # only now: the other reminders of the batch are closed
-        return swept + len(claimed)
+        if len(claimed) == BATCH:
+            return BATCH
+        # What is due and was not claimed is not to be sent, or has to wait.
+        return len(claimed) + await self._queue.sweep(now, today, urgent, SWEPT)
 
     async def _one(self, reminder: Reminder, papers: ReminderPapers, now: datetime) -> None:
         # 1. What an earlier attempt left behind decides first: perhaps the customer has the message already.

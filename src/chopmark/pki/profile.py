@@ -120,8 +120,8 @@ class Profile:
 def load(toml: str) -> Profile:
     """Return the profile that the TOML text describes.
 
-    Raises ProfileError with every reason: unknown or missing keys, values out of range, a key usage or extended
-    key usage that this house never gives to a customer (certificate and CRL signing, serverAuth, codeSigning,
+    Raises ProfileError with every reason: unknown or missing keys, values out of range, a key usage or extended key
+    usage that a customer's certificate must never have (certificate and CRL signing, serverAuth, codeSigning,
     timeStamping, OCSPSigning, any), or a subject that asks for anything but the firm's own records.
     """
     try:

@@ -10,6 +10,7 @@ from chopmark.core.types import (
     Channel,
     CustomerId,
     FactorClass,
+    Operation,
     OrderId,
     Serial,
     Text,
@@ -17,8 +18,9 @@ from chopmark.core.types import (
 )
 from chopmark.identity.ports import AccountRow
 from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, facts_of
+from chopmark.ra.former_renewal import doubt_of
 from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise, may_use_channel
+from chopmark.ra.policy import Advice, advise, instead_of_renewal, may_use_channel
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
@@ -89,11 +91,14 @@ class CustomerQueries:
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
         present = present_of(snapshot.certificates, context.policy.profile, now)
+        advice = advise(context.policy, facts_of(present), now)
+        if advice.operation is Operation.REKEY and present is not None:
+            advice = instead_of_renewal(advice, await doubt_of(context, present))
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),
             present,
-            advise(context.policy, facts_of(present), now),
+            advice,
             [order for order in live if order.live],
             now,
             None if present is None else countdown(self._calendar, present, now),

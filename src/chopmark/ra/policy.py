@@ -6,6 +6,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import Channel, FactorClass, Operation, Reason, Text, text
@@ -188,6 +189,37 @@ def advise(policy: Policy, certificate: CertificateFacts | None, now: datetime) 
         )
     day = local_date(opens).isoformat()
     return Advice(None, None, text("Your certificate is in order. You can renew it from %(date)s on.", date=day))
+
+
+class Doubt(StrEnum):
+    """Why a certificate of a former issuer may not prove a renewal now; its own CA is asked, not ours."""
+
+    REVOKED = "revoked"
+    """Its CA has revoked it."""
+    UNKNOWN = "unknown"
+    """Its CA says nothing that counts now, for example because its list is past its nextUpdate."""
+
+
+def instead_of_renewal(advice: Advice, doubt: Doubt | None) -> Advice:
+    """Return the application in place of a renewal that `doubt` would have refused; any other advice stays.
+
+    When the doubt ends, so does the replacement: the advice is the renewal again.
+    """
+    if doubt is None or advice.operation is not Operation.REKEY:
+        return advice
+    return Advice(Operation.REPLACE, Reason.REPLACE, DOUBTED[doubt])
+
+
+DOUBTED = {
+    Doubt.REVOKED: text(
+        "The company that issued your present certificate has revoked it, so it cannot be renewed. Please apply for a "
+        "new one instead."
+    ),
+    Doubt.UNKNOWN: text(
+        "The company that issued your present certificate does not say at the moment whether it is valid, so it cannot "
+        "be renewed now. Please apply for a new one; when that company answers again, you can renew here."
+    ),
+}
 
 
 def may_start(operation: Operation, reason: Reason | None, advice: Advice) -> Refusal | None:

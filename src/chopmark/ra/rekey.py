@@ -109,7 +109,7 @@ class Rekey:
         # 2. In a renewal the old key has signed order, nonce and new key, or has opened the TLS connection. A
         #    certificate of a former issuer is also verified under its issuer's, which is asked for its status.
         old, nonce = old_key(context, snapshot, request.spki_sha256, csr_der, evidence)
-        await require_good_there(context, order, old)
+        await require_good_there(context, snapshot, old)
         # 3. The policy still allows the operation: a day may have passed since the order was opened.
         present = present_of(snapshot.certificates, context.policy.profile, context.now())
         refused = may_start(order.operation, order.reason, advise(context.policy, facts_of(present), context.now()))
@@ -283,7 +283,7 @@ class Rekey:
         if refused is not None:
             raise Refused(refused)
         if order.operation is Operation.REKEY:
-            await require_good_there(context, order, snapshot.certificate(order.old_serial))
+            await require_good_there(context, snapshot, snapshot.certificate(order.old_serial))
         keyless = without_old_key(order.operation, had_one=present is not None)
         if context.policy.replace_by_both and keyless and not (order.both_codes or order.delay or order.wants_slip):
             raise Refused(CALL_US)

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
-from chopmark.audit.record import AuditRecord, order_stream
+from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.ca.ports import Suspender
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CertificateState, Serial, text
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import RaContext
+from chopmark.ra.imported import Fingerprint
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 
@@ -29,6 +30,15 @@ class Suspensions(Protocol):
         """Give a held certificate the state that it had before: active, or issued if it is still to be proved.
 
         Return False when it is not on hold, its key is blocked, or the customer has another active one meanwhile.
+        """
+        ...
+
+    async def release_imported(
+        self, fingerprint: Fingerprint, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """Make a held imported certificate active again.
+
+        Return False when it is not on hold, its key is blocked, or the customer has an active one of ours meanwhile.
         """
         ...
 
@@ -61,9 +71,15 @@ class Suspension:
         return await self._certificate(serial)
 
     async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
-        """Release the certificate from its hold and return it; raises as `hold` does."""
+        """Release the certificate from its hold and return it; raises as `hold` does.
+
+        `serial` may be the fingerprint of an imported certificate that its customer has reported as lost. Its own CA
+        was not told of the hold, so it is not told of the release.
+        """
         await two_people(self._context, by, approved_by, "certificate_release")
         certificate = await self._certificate(serial)
+        if certificate.former is not None:
+            return await self._release_imported(certificate, by, approved_by)
         works = await self._works(certificate, "certificate_released")
 
         async def attempt(builder: RecordBuilder) -> bool:
@@ -73,6 +89,20 @@ class Suspension:
         if not await self._context.audit_log.write(order_stream(certificate.order), attempt):
             raise Refused(_NOT_RELEASED)
         await self.at_ca(serial)
+        return await self._certificate(serial)
+
+    async def _release_imported(
+        self, certificate: SubscriberCertificate, by: str, approved_by: str
+    ) -> SubscriberCertificate:
+        context, serial = self._context, certificate.serial
+        works = await context.notice(certificate.customer, "certificate_released", None, serial=serial)
+
+        async def attempt(builder: RecordBuilder) -> bool:
+            record = builder.record(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
+            return await self._records.release_imported(Fingerprint(serial), works, record)
+
+        if not await context.audit_log.write(customer_stream(certificate.customer), attempt):
+            raise Refused(_NOT_RELEASED)
         return await self._certificate(serial)
 
     async def at_ca(self, serial: Serial) -> None:

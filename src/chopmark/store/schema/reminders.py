@@ -36,7 +36,7 @@ reminders = Table(
     Index("reminders_one_a_day", "customer", "day", unique=True),
     Index("reminders_by_day", "day", "state"),
     Index("reminders_by_age", "due_at"),
-    partial("reminders_waiting", "due_at", where="state = 'planned'"),
+    partial("reminders_waiting", "due_at", "urgency", where="state = 'planned'"),
     partial("reminders_unreachable", "day", where="state = 'unreachable'"),
 )
 # Which certificates' steps a reminder stands for: each step of a certificate has at most one, for ever. A certificate

@@ -46,7 +46,7 @@ def _reminders() -> None:
     op.create_index("reminders_one_a_day", "reminders", ["customer", "day"], unique=True, if_not_exists=True)
     op.create_index("reminders_by_day", "reminders", ["day", "state"], if_not_exists=True)
     op.create_index("reminders_by_age", "reminders", ["due_at"], if_not_exists=True)
-    _partial("reminders_waiting", "reminders", ["due_at"], "state = 'planned'")
+    _partial("reminders_waiting", "reminders", ["due_at", "urgency"], "state = 'planned'")
     _partial("reminders_unreachable", "reminders", ["day"], "state = 'unreachable'")
 
 

@@ -22,10 +22,16 @@ _BLOCK_OLD_KEY = """
 UPDATE keys SET blocked = (SELECT reason FROM orders WHERE id = :id)
 WHERE blocked IS NULL AND spki_sha256 IN (
   SELECT h.spki_sha256 FROM orders o JOIN holdings h ON h.serial = o.old_serial
-  WHERE o.id = :id AND o.reason IN ('lost', 'compromised')
-  UNION ALL SELECT i.spki_sha256 FROM orders o JOIN imported_certificates i ON i.fingerprint = o.old_serial
   WHERE o.id = :id AND o.reason IN ('lost', 'compromised'))
 """
+_BLOCK_IMPORTED_KEY = """
+INSERT INTO keys (spki_sha256, customer, first_seen_at, blocked)
+SELECT i.spki_sha256, i.customer, i.imported_at, o.reason
+FROM orders o JOIN imported_certificates i ON i.fingerprint = o.old_serial
+WHERE o.id = :id AND o.reason IN ('lost', 'compromised')
+ON CONFLICT (spki_sha256) DO UPDATE SET blocked = COALESCE(keys.blocked, excluded.blocked)
+"""
+"""The key of an imported certificate was shown to its own CA, not here, so as a rule it has no row yet."""
 _KEY = """
 UPDATE keys SET blocked = blocked WHERE spki_sha256 = (SELECT spki_sha256 FROM orders WHERE id = :id)
 RETURNING blocked, (SELECT reason FROM blocked_keys b WHERE b.spki_sha256 = keys.spki_sha256) AS reported
@@ -84,7 +90,9 @@ def key_free(spki_sha256: str) -> Query:
 
 def block_old_key(order: Order) -> tuple[Query, ...]:
     """Return the statement that blocks the key of a certificate replaced as lost or compromised, if it is one (I7)."""
-    return (query(_BLOCK_OLD_KEY, id=order.id),) if order.reason in {Reason.LOST, Reason.COMPROMISED} else ()
+    if order.reason not in {Reason.LOST, Reason.COMPROMISED}:
+        return ()
+    return (query(_BLOCK_IMPORTED_KEY if is_fingerprint(order.old_serial) else _BLOCK_OLD_KEY, id=order.id),)
 
 
 def refuse(order: OrderId, serial: str, why: str) -> Script[bool]:

@@ -75,8 +75,8 @@ UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempt
   begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
 WHERE id {{in}}
   SELECT r.id FROM reminders r
-  WHERE {_DUE} AND {_LIVES} AND NOT {_LATE} AND NOT {_PAUSED} AND NOT {_CODES}
-  ORDER BY r.urgency DESC, r.due_at LIMIT :most {{lock}}{{end}}
+  WHERE {_DUE} AND r.urgency >= :floor AND {_LIVES} AND NOT {_LATE} AND NOT {_PAUSED} AND NOT {_CODES}
+  ORDER BY r.due_at LIMIT :most {{lock}}{{end}}
   AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, customer, day, step, urgency, until, attempts, begun_at
 """
@@ -167,7 +167,9 @@ class ReminderQueueRepository:
             if not found or not (yield query(_TAKE, amount=found, **minute)):
                 return []
             # 2. The claim is the guard: only a reminder behind which a living certificate stands is leased.
-            rows = yield query(claim, most=found, **times, **claimed)
+            rows = yield query(claim, most=found, floor=urgent.urgency, **times, **claimed)
+            if len(rows) < found:
+                rows = [*rows, *(yield query(claim, most=found - len(rows), floor=0, **times, **claimed))]
             if len(rows) < found:
                 yield query(_GIVE_BACK, amount=found - len(rows))
             return [_reminder(row) for row in sorted(rows, key=lambda row: (-int(row["urgency"]), row["id"]))]

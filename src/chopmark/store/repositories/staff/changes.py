@@ -8,11 +8,13 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Serial
 from chopmark.messaging.ports import OutboxJob
+from chopmark.ra.imported import Fingerprint
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.ra.imported_certificates import COUNTS
 from chopmark.store.repositories.ra.stops import cleared
 from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, stored_certificate
 from chopmark.store.repositories.records import append
@@ -33,6 +35,15 @@ WHERE serial = :serial AND state = 'held'
 RETURNING serial
 """
 """A certificate that was stopped before its proof returns as not proved, so there may be an active one beside it."""
+_RELEASE_IMPORTED = f"""
+UPDATE imported_certificates AS i SET state = 'active', ended_at = NULL, reason = NULL
+WHERE i.fingerprint = :fingerprint AND i.state = 'held' AND {COUNTS}
+  AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.spki_sha256 = i.spki_sha256 AND k.blocked IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM blocked_keys b WHERE b.spki_sha256 = i.spki_sha256)
+  AND NOT EXISTS (SELECT 1 FROM holdings h WHERE h.customer = i.customer AND h.profile = i.profile
+    AND h.state = 'active')
+RETURNING fingerprint
+"""
 _HOLDERS = f"""
 SELECT {HOLDING} FROM holdings WHERE spki_sha256 = :spki AND state IN ('issued', 'active', 'held') ORDER BY serial
 """
@@ -86,6 +97,20 @@ class StaffRepository:
             rows = yield query(_RELEASE, serial=serial)
             if rows:
                 yield cleared(serial)
+                yield from queue(works)
+                yield from append(record)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def release_imported(
+        self, fingerprint: Fingerprint, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """End the hold of an imported certificate. False when it is not on hold, or may not be released."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_RELEASE_IMPORTED, fingerprint=fingerprint)
+            if rows:
                 yield from queue(works)
                 yield from append(record)
             return bool(rows)
