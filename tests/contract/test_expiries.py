@@ -10,7 +10,7 @@ import pytest
 
 from chopmark.cli.expiries import print_expiries
 from chopmark.core.types import Operation
-from chopmark.ra.expiries import Cursor, Expiry, Funnel, Unreached
+from chopmark.ra.expiries import TOLD, Cursor, Expiry, Funnel, Unreached
 from tests.contract.world import ANN, BEN, DAN, EVE, FAY, World, world_fixture
 
 world = world_fixture()
@@ -157,6 +157,7 @@ async def test_the_command_counts_and_alarms(world: World, capsys: pytest.Captur
     code, lines = await printed(form="csv", only="unnoticed")
     (row,) = csv.DictReader(io.StringIO(lines))
     assert (code, row["customer"], row["cannot_trade"], row["funnel"]) == (0, ANN, "yes", "quiet")
+    assert (await printed(form="csv", only="unreachable"))[1] == ",".join(TOLD) + "\n"
     _, document = await printed(form="json")
     told = json.loads(document)
     assert told["numbers"] == {"cannot_trade": 2, "unnoticed": 1, "unreachable": 0}

@@ -14,10 +14,10 @@ from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
 from chopmark.messaging.reports import Report, ReportState
-from chopmark.ra.reminders.policy import Hours
+from chopmark.ra.reminders.policy import Hours, Step
 from chopmark.ra.reminders.ports import Wishes
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
-from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository
+from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository, ReminderQueueRepository
 from chopmark.store.repositories.restored import RestoredRepository
 from chopmark.tw.zone import TAIPEI
 from tests.contract.reminded import Plain, Reminded, taipei, with_policy
@@ -85,6 +85,27 @@ async def test_nobody_is_told_of_a_certificate_that_was_replaced_between_plan_an
     assert await reminded.states() == {"stopped": 1, "sent": 1}
     await reminded.until(2026, 8, 2)
     assert {customer for _, _, customer in reminded.sent} == {BEN}
+
+
+async def test_the_claim_itself_asks_whether_a_living_certificate_stands_behind_the_reminder(
+    reminded: Reminded,
+) -> None:
+    serial = await reminded.certificate(ANN, FRIDAY)
+    await reminded.at(2026, 6, 30, 3)
+    await reminded.plan()
+    await reminded.at(2026, 6, 30, 19, 59)
+    queue, now = ReminderQueueRepository(reminded.world.engine), reminded.world.clock.now()
+
+    async def claimed(holder: str) -> int:
+        return len(await queue.claim(holder, now, date(2026, 6, 30), Step(3), most=10, per_minute=100))
+
+    await reminded.world.change("UPDATE holdings SET state = 'held' WHERE serial = :serial", serial=serial)
+    assert await claimed("one") == 0
+    await reminded.world.change("UPDATE holdings SET state = 'active' WHERE serial = :serial", serial=serial)
+    assert await claimed("one") == 1
+    assert await claimed("two") == 0  # one has the lease
+    used = await reminded.world.rows("SELECT used FROM counters WHERE name = 'reminders:1m'")
+    assert used == [{"used": 1}]
 
 
 async def test_several_certificates_of_a_customer_are_told_in_one_message_a_day(reminded: Reminded) -> None:

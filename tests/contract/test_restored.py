@@ -474,7 +474,7 @@ class Deaths:
 
 
 def fragile(whole: Restoring, deaths: Deaths) -> Restoring:
-    for name in ("ledger", "voids"):
+    for name in ("repository", "voids"):
         setattr(whole, name, Fragile(getattr(whole, name), deaths))
     files: Any = whole.files
     whole.files = type(files)(Fragile(files.heads, deaths), files.signer, files.former_keys)

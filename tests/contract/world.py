@@ -1,4 +1,13 @@
-"""A whole house over one database for tests: a CA, synthetic customers, a clock and dice that the test moves.
+"""The world of tests that call the verbs of `ra` directly, without HTTP: on SQLite and PostgreSQL.
+
+A test gets a `World`: the services of an installation with a CA of its own, synthetic customers, and a clock and
+random numbers that the test controls. An `Errand` takes one customer's order through its steps; results are the verbs'
+own values, and refusals are raised. Since no web server is in between, such a test can stop at any point, for example
+between two transactions, and runs once on each engine.
+
+The other world, `tests/web/counter.py`, is for tests of the web interface: its errands send HTTP requests to the portal
+of the demo and get answers with a status, headers and cookies. The two are apart because their results differ. What a
+rule decides is tested here; how it is asked for and answered over HTTP is tested there.
 
 Founding a CA takes a second, so each process founds one for each engine and copies it for every test.
 """
@@ -65,12 +74,15 @@ from tests import postgres
 from tests.tables import START, Clock, Tables
 
 __all__ = ["START", "Clock"]
-"""Of `tests.tables`, for who imports them together with the world."""
+"""Defined in `tests.tables`; tests may import them from here together with the world."""
 
 EST_URL = "https://est.example.com"
-"""Customers of the tests may have a program."""
+"""Set, so that a program of a customer may make the key (EST)."""
 WHENEVER = timedelta(days=9999)
-"""A test's sequencer runs when the test says; what `audit verify` demands of a real one is in test_clock.py."""
+"""The merge delay that `audit verify` allows here, because a test decides when the sequencer runs.
+
+See test_clock.py.
+"""
 PASSWORD_LOGIN = frozenset({FactorClass.PASSWORD})
 LOGIN = "LOGIN0000000000000000TESTS"
 """The login of a customer in a test that is about something else."""
@@ -109,7 +121,7 @@ ROWS = {
 
 @dataclass
 class Dice:
-    """Repeatable randomness; what is loaded comes first."""
+    """Repeatable random numbers; what a test has put into `loaded` comes first."""
 
     random: Random
     loaded: deque[bytes] = field(default_factory=deque)
@@ -130,7 +142,7 @@ class Held:
 
 @dataclass
 class World(Tables):
-    """A house, and what lies outside it."""
+    """An installation, and the keys on the computers of its customers (`held`)."""
 
     services: Services
     clock: Clock
@@ -143,11 +155,11 @@ class World(Tables):
     def engine(self) -> Engine:
         return self.services.foundation.engine
 
-    # doors ------------------------------------------------------------------------------------------------------
+    # orders -----------------------------------------------------------------------------------------------------
 
     @property
     def timestamps(self) -> TimestampAuthority:
-        """The house's own time-stamp authority."""
+        """The installation's own time-stamp authority."""
         assert self.services.va.stamps.authority is not None
         return self.services.va.stamps.authority
 
@@ -186,13 +198,13 @@ class World(Tables):
         return errand
 
     async def to_code(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
-        """Up to the right code."""
+        """Take an order up to the right code."""
         errand = await self.to_sent(customer, operation, **how)
         await errand.answer(await errand.code())
         return errand
 
     async def to_review(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
-        """Up to the right birth date, where one is asked."""
+        """Take an order up to the right birth date, if one is asked for."""
         errand = await self.to_code(customer, operation, **how)
         if (await errand.order()).birth_date_asked:
             await errand.birth_date()
@@ -205,7 +217,7 @@ class World(Tables):
         return errand
 
     async def to_active(self, customer: str = ANN, operation: Operation = Operation.ENROL, **how: Any) -> "Errand":
-        """The whole way; the customer's computer keeps the new key."""
+        """Take an order up to the active certificate; the customer's computer keeps the new key."""
         errand = await self.to_issued(customer, operation, **how)
         await errand.prove()
         return errand
@@ -215,7 +227,7 @@ class World(Tables):
         return await self.open(customer, Operation.REVOKE, reason, serial=self.held[customer].certificate.serial)
 
     async def revoked(self, customer: str = ANN, reason: Reason = Reason.NO_LONGER_NEEDED) -> "Errand":
-        """Revoke it."""
+        """Revoke that certificate."""
         errand = await self.to_revoke(customer, reason)
         await errand.send()
         await errand.answer(await errand.code())
@@ -223,7 +235,7 @@ class World(Tables):
         return errand
 
     async def node(self, number: int) -> "World":
-        """Another process of the same installation, with a view of its own."""
+        """Return another process of the same installation, with services of its own."""
         settings = self.services.foundation.settings.model_copy(update={"node": number})
         dice = Dice(Random(1000 + number))
         services = await build(settings, self.clock, dice)
@@ -231,7 +243,7 @@ class World(Tables):
         return World(services, self.clock, dice, self.url, self.held)
 
     def with_issuer(self, issuer: Issuer) -> "World":
-        """The same house with another way to its CA."""
+        """Return the same installation with another issuer."""
         services = self.services
         rekey = Rekey(services.ra.context, services.ra.verifier, FailureRepository(services.foundation.engine), issuer)
         revocation = Revocation(services.ra.context, issuer)
@@ -242,7 +254,7 @@ class World(Tables):
 
     @property
     def books(self) -> Books:
-        """Where the house's CA writes."""
+        """Where the installation's CA writes."""
         services = self.services
         return Books(
             CertificateRepository(services.foundation.engine),
@@ -251,7 +263,7 @@ class World(Tables):
         )
 
     def issuer(self, signer: Signer, *, overlap: bool = True) -> EmbeddedIssuer:
-        """The house's CA with another signer, or with profiles that know no overlap."""
+        """Return the installation's CA with another signer, or with profiles without overlap."""
         services, built_in = self.services, self.services.ca.issuer
         authority = services.ca.authority
         profiles = {name: replace(profile, overlap=overlap) for name, profile in built_in.config.profiles.items()}
@@ -268,7 +280,7 @@ class World(Tables):
         )
 
     async def told(self) -> None:
-        """Let the notices that orders were opened have gone out, for tests that count what else is sent."""
+        """Mark the notices that an order was opened as sent, for tests that count what else is sent."""
         await self.change("UPDATE work SET done_at = 0 WHERE facts LIKE '%order_opened%' AND done_at IS NULL")
 
     # jobs -------------------------------------------------------------------------------------------------------
@@ -279,7 +291,7 @@ class World(Tables):
         return await job()
 
     async def work(self) -> None:
-        """Let the workers do what waits now."""
+        """Run the worker's jobs until nothing waits any more."""
         wanted = {"deliver-0", "revoke", "publish", "sequence"}
         jobs = [task.job for task in tasks(self.services) if task.name in wanted]
         for job in jobs:
@@ -311,13 +323,13 @@ class World(Tables):
         return row["state"], row["reason"]
 
     async def notices(self, template: str = "") -> list[dict[str, Any]]:
-        """What customers are told: of one kind, or all but that an order was opened, which every order begins with."""
+        """Return the notices to customers: of one template, or all except that an order was opened."""
         rows = await self.rows("SELECT * FROM work WHERE kind = 'notice' ORDER BY not_before, id")
         told = [(json.loads(row["facts"])["template"], row) for row in rows]
         return [row for name, row in told if name == template or (not template and name != "order_opened")]
 
     async def audit(self) -> Report:
-        """Give every record its place and verify the whole record against the heads file."""
+        """Sequence all records and verify the whole audit tree against the heads file."""
         await self.once("sequence")
         services = self.services
         lines = read_heads(services.foundation.settings.data / "heads.jsonl")
@@ -334,7 +346,7 @@ class World(Tables):
 
 @dataclass
 class Errand:
-    """One customer's order under way, with the key on the customer's computer."""
+    """One customer's order in progress, with the key on the customer's computer."""
 
     world: World
     caller: Caller
@@ -361,7 +373,7 @@ class Errand:
         return (await self.services.ra.enrolment.nonce(self.caller, self.id))[0]
 
     def proof(self, nonce: bytes, **other: Any) -> bytes:
-        """The old key's signature over this order's new key; `other` says what is different about it."""
+        """Return the old key's signature over this order's new key; `other` replaces fields of the statement."""
         assert self.old is not None
         facts: dict[str, Any] = {
             "portal": self.services.foundation.portal,
@@ -382,11 +394,11 @@ class Errand:
         return (await self.services.ra.rekey.bind_key(self.caller, self.id, csr, proof)).order
 
     def within(self, login: str, factors: frozenset[FactorClass] = PASSWORD_LOGIN) -> "Errand":
-        """The same order and key in another login of the customer."""
+        """Return the same order and key in another login of the customer."""
         return replace(self, caller=self.world.caller(self.caller.customer, factors, login))
 
     async def possess(self, key: ClientKey | None = None, **other: Any) -> Order:
-        """Prove possession of the order's key; `other` says what is different about the statement."""
+        """Prove possession of the order's key; `other` replaces fields of the statement."""
         facts: dict[str, Any] = {
             "portal": self.services.foundation.portal,
             "order": self.id,
@@ -398,7 +410,7 @@ class Errand:
         return (await Possession(self.services.ra.context).sign(self.caller, self.id, proof)).order
 
     async def send(self, channel: Channel | None = None) -> Challenge:
-        """Have a code sent: by phone where there is one."""
+        """Have a code sent: to the phone if there is one."""
         if channel is None:
             contacts = await self.services.identity.people.contacts(self.caller.customer)
             channel = Channel.MOBILE if Channel.MOBILE in contacts else Channel.EMAIL
@@ -411,7 +423,7 @@ class Errand:
         return found[0]
 
     async def code(self) -> str:
-        """The newest code, as it is sent."""
+        """Return the newest code, as it is sent."""
         code = self.services.ra.verifier.code_of(await self.challenge())
         assert code is not None
         return code.reveal()
@@ -428,7 +440,7 @@ class Errand:
         return (await self.services.ra.rekey.birth_date(self.caller, self.id, known)).order
 
     async def issuance(self) -> IssuanceRequest:
-        """What the CA is asked for, as the order is stored, and as its records were while it was with the CA."""
+        """Return what the CA is asked for, from the stored order and its records up to the answer of the CA."""
         snapshot = await self.services.ra.context.snapshots.order(self.caller.customer, self.id)
         assert snapshot is not None
         records = [record_of(row) for row in await self.world.rows(RECORDS, chain=self.id)]
@@ -436,7 +448,7 @@ class Errand:
         return self.services.ra.rekey.issuing.issuance(snapshot, tuple(records[:until]))
 
     async def submit(self) -> None:
-        """Submit the order and die before the CA is asked."""
+        """Submit the order, but stop before the CA is asked, as a process does that dies there."""
         snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
         acting = self.services.ra.context.acting(self.caller, snapshot.order)
         assert await self.services.ra.rekey.issuing.submit(snapshot, await self.terms(), acting) is not None
@@ -471,7 +483,7 @@ async def refusal(doing: Awaitable[object]) -> Refusal:
 
 
 async def outcome(doing: Awaitable[object]) -> object:
-    """Return what came of it, a refusal included."""
+    """Return the result, or the refusal if it was refused."""
     try:
         return await doing
     except Refused as refused:
@@ -504,7 +516,7 @@ async def found_template(folder: Path, dsn: str | None) -> None:
 
 
 async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
-    """The installation that this process's tests copy, one an engine: founded, or found ready (tools/mutants)."""
+    """Return the installation that tests copy: founded once per process and engine, or prepared by tools/mutants."""
     name = ("sqlite", "") if cluster is None else ("postgresql", str(cluster.directory))
     if name not in _templates:
         ready = Path(os.environ.get(postgres.TEMPLATES, base)) / name[0]
@@ -524,7 +536,7 @@ BOTH = ("sqlite", "postgresql")
 
 
 def world_fixture(engines: tuple[str, ...] = BOTH, **settings: Any) -> Callable[..., object]:
-    """Make a module's `world` fixture: each of the engines, a database of its own for each test."""
+    """Make the `world` fixture of a module: each test runs on each of the engines, with a database of its own."""
     marks = {"postgresql": (pytest.mark.postgres,)}
 
     @pytest.fixture(params=[pytest.param(name, marks=marks.get(name, ())) for name in engines])

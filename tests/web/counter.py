@@ -1,6 +1,14 @@
-"""A whole counter in one process: the demo's people over SQLite, a clock that stands still, browsers without a face.
+"""The world of tests of the web interface: they send HTTP requests to the whole application, in one process.
 
-The demo's past is played once a test run; each test gets a copy of its data directory.
+A test gets a `World`: the services of the demo on SQLite with their web application, and a clock that the test moves. A
+`Browser` keeps cookies and sends form tokens; an `Errand` takes one customer's order through the JSON API. Results are
+HTTP answers, refusals included: a test reads status, headers, cookies and body.
+
+The other world, `tests/contract/world.py`, calls the verbs of `ra` without HTTP, on both database engines. The two are
+apart because their results differ. What a rule decides is tested there; how it is asked for and answered over HTTP is
+tested here.
+
+The demo's past is played once per test run; each test gets a copy of its data directory.
 """
 
 import asyncio
@@ -40,9 +48,9 @@ from chopmark.web import app
 from chopmark.web.services import WebServices
 
 NOW = datetime(2026, 3, 16, 2, 0, tzinfo=UTC)
-"""The moment at which every test begins: ten in the morning in Taipei."""
+"""The time at which every test begins: ten in the morning in Taipei."""
 QUICK_ROUNDS = 1_000
-"""What a guess at a .p12 of these tests costs: what is tested here is not how slow that is."""
+"""The iterations that protect a .p12 in these tests: few, because the cost of a guess is not tested here."""
 URL = "http://localhost:8080"
 PERSON: Mapping[str, Person] = {person.number: person for person in PEOPLE}
 Answer = httpx2.Response
@@ -69,7 +77,7 @@ async def play(data: Path) -> None:
 
 
 def prepared(shared: Path) -> Path:
-    """The data directory of a played demo; whichever worker comes first makes it for all."""
+    """Return the data directory of a played demo. The first test process makes it for all."""
     ready = shared / "counter"
     with (shared / "counter.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,7 +102,7 @@ def unb64(text: str) -> bytes:
 
 @functools.cache
 def _opened_p12(content: bytes, passphrase: bytes) -> tuple[ClientKey, bytes]:
-    """The key and certificate of a file; opening one costs a second on purpose, so that each is opened once."""
+    """Return the key and certificate of a file. Opening takes a second by design, so each file is opened only once."""
     key, certificate, _ = pkcs12.load_key_and_certificates(content, passphrase)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     assert certificate is not None
@@ -103,7 +111,10 @@ def _opened_p12(content: bytes, passphrase: bytes) -> tuple[ClientKey, bytes]:
 
 @dataclass
 class Browser:
-    """One browser at one address: keeps cookies, sends the form token as the pages do, remembers what it sent."""
+    """One browser at one address.
+
+    It keeps cookies, sends the form token as the pages do, and remembers what it sent.
+    """
 
     client: httpx2.AsyncClient
     sent: list[httpx2.Request] = field(default_factory=list)
@@ -115,7 +126,7 @@ class Browser:
         return self.client.cookies[names[0]] if names else ""
 
     async def request(self, method: str, path: str, **extra: Any) -> Answer:
-        """Send anything."""
+        """Send any request."""
         answer = await self.client.request(method, path, **extra)
         self.sent.append(answer.request)
         return answer
@@ -148,7 +159,7 @@ class Browser:
 
 @dataclass
 class World:
-    """Services with their web."""
+    """The services of an installation with their web application."""
 
     services: Services
     clock: SteppingClock
@@ -159,7 +170,10 @@ class World:
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
 
     def with_web(self, **changes: Any) -> "World":
-        """The same services behind another web; a change is of a field of it, or of its bundle `identity` or `ra`."""
+        """Return the same services with another web application.
+
+        `changes` are fields of WebServices, of its `identity` or `ra`.
+        """
         if changes.get("est_url") and "enrolment" not in changes:
             changes["enrolment"] = Enrolment(self.services.ra.context, programs=True)
         for bundle in (self.web_services.identity, self.web_services.ra):
@@ -185,7 +199,7 @@ class World:
         return browser
 
     async def work(self) -> None:
-        """Let the worker do all there is to do."""
+        """Run the worker's jobs until nothing is left to do."""
         for task in tasks(self.services):
             if task.name not in {"sequence", "overdue"}:
                 while await task.job():
@@ -196,7 +210,7 @@ class World:
         self.clock.moment += timedelta(**by)
 
     async def rows(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
-        """What the database holds."""
+        """Return rows of the database."""
 
         def script() -> Script[list[Mapping[str, Any]]]:
             found = yield query(sql, **values)
@@ -205,12 +219,12 @@ class World:
         return await self.services.foundation.engine.run(script)
 
     def old_key(self, number: str) -> tuple[ClientKey, bytes]:
-        """The customer's key and certificate, out of the .p12 in the demo's folder."""
+        """Return the customer's key and certificate from the .p12 in the demo's folder."""
         file = self.data / "demo" / f"{PERSON[number].file}.p12"
         return _opened_p12(file.read_bytes(), file.with_suffix(".txt").read_bytes().strip())
 
     async def inbox_code(self, browser: Browser) -> str:
-        """The newest code, read from the demo's phone and mail box as a person reads it."""
+        """Return the newest code, read on the inbox page of the demo as a person would."""
         await self.work()
         answer = await browser.get("/demo/inbox", accept="application/json")
         for message in answer.json():
@@ -237,7 +251,7 @@ class Errand:
         return f"/orders/{self.order['id']}"
 
     async def call(self, path: str, body: Any = None, method: str = "POST", key: str = "") -> Answer:
-        """Call the API; a good answer is the order's newest state."""
+        """Call the API. If the answer is a success, keep it as the order's newest state."""
         answer = await self.browser.api(path, body, method=method, key=key)
         self.answers.append(answer)
         if answer.is_success and "next" in answer.json():
@@ -263,7 +277,7 @@ class Errand:
         return b64(signed)
 
     async def bind(self) -> Answer:
-        """Send the new key; for a renewal signed by the old one."""
+        """Send the new key; for a renewal, signed by the old key."""
         body = {"csr": b64(self.key.request())}
         if self.order["needs_old_key"]:
             old, certificate = self.world.old_key(self.person.number)
@@ -272,7 +286,7 @@ class Errand:
         return await self.call(f"{self.path}/key", body, "PUT")
 
     async def possess(self) -> Answer:
-        """Show that this login holds the key."""
+        """Prove possession of the key in this login."""
         given = (await self.browser.api(f"{self.path}/nonce")).json()
         proof = self.key.possess(
             portal=self.order["portal"],
@@ -312,13 +326,13 @@ class Errand:
         return await self.call(f"{self.path}/confirm", {"consent": self.order["consent"]["sha256"]}, key=key)
 
     async def prove(self) -> Answer:
-        """Show that the new key works."""
+        """Prove that the new key works."""
         nonce = (await self.browser.api(f"{self.path}/nonce")).json()["nonce"]
         certificate = unb64(self.order["certificate"]["der"])
         return await self.call(f"{self.path}/prove", {"proof": self.proof(self.key, certificate, nonce, "install")})
 
     async def until(self, stop: str, operation: str, **more: str) -> "Errand":
-        """Go on until the order's next step is `stop`."""
+        """Start the order and take it on until its next step is `stop`."""
         answer = await self.start(operation, **more)
         channel = "mobile" if self.person.mobile and not self.person.new_mobile else "email"
         while answer.is_success and self.order["next"] != stop:
@@ -350,7 +364,10 @@ _portals: dict[str, Litestar] = {}
 
 
 def _portal(through: WebServices) -> Litestar:
-    """The framework's part over these doors: made once for each played demo, since making it costs more than a test."""
+    """Return the Litestar application over these services.
+
+    It is made once per played demo, because that takes longer than a test.
+    """
     key = through.csrf_secret.reveal()
     portal = _portals.get(key)
     if portal is None:
@@ -361,7 +378,7 @@ def _portal(through: WebServices) -> Litestar:
 
 @asynccontextmanager
 async def opened(played: Path, data: Path, settings: Callable[[Path], Settings] = settings_of) -> AsyncIterator[World]:
-    """A counter over a copy of the played demo."""
+    """Open a World on a copy of the played demo."""
     shutil.copytree(played, data)
     clock = SteppingClock(NOW)
     services = await build(settings(data), clock, SystemEntropy())
@@ -381,7 +398,7 @@ _SOMETIMES = {"code", "field", "retry_after_s"}
 
 
 def problem(answer: Answer) -> dict[str, Any]:
-    """The problem, whose shape has been checked."""
+    """Return the problem document of an answer, after checking its members."""
     assert answer.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = answer.json()
     assert set(body) >= _ALWAYS
@@ -410,5 +427,5 @@ def routes(portal: Litestar) -> list[Route]:
 
 
 def filled(path: str, /, **values: str) -> str:
-    """The address of a route with its parameters filled in."""
+    """Return the address of a route with its parameters filled in."""
     return re.sub(r"\{(\w+):\w+\}", lambda found: values.get(found[1], "x"), path)

@@ -341,3 +341,12 @@ async def test_terms_and_the_ca_s_page_say_what_a_private_ca_s_signature_is_in_l
     assert stored is not None
     told = consent_for(stored, "X")
     assert sum("does not presume" in sentence.msgid for sentence in told.sentences) == 1
+
+
+async def test_who_has_a_certificate_of_the_ca_before_is_told_who_can_revoke_it(world: World) -> None:
+    valid, ended = await world.signed_in("C10022"), await world.signed_in("C10023")
+    page = (await valid.get("/certificates/revoke?lang=en")).text
+    assert "was issued by Former Certification Company (demo), and only that company can revoke it" in page
+    assert (
+        "You have no valid certificate that could be revoked." in (await ended.get("/certificates/revoke?lang=en")).text
+    )

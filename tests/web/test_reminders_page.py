@@ -31,6 +31,15 @@ async def test_a_wrong_answer_is_shown_beside_its_question_and_changes_nothing(w
     assert await world.rows("SELECT * FROM reminder_preferences") == []
 
 
+async def test_a_wrong_day_does_not_lose_the_channel_that_was_chosen_with_it(world: World) -> None:
+    browser = await world.signed_in("C10001")
+    await browser.get(f"{PAGE}?lang=en")
+    answer = await browser.form(PAGE, channel="mobile", paused_until="2020-01-01")
+    assert answer.status_code == 400
+    assert 'name="channel" value="mobile" checked>' in answer.text
+    assert 'name="channel" value="" checked>' not in answer.text
+
+
 async def test_who_has_no_certificate_is_told_so(world: World) -> None:
     browser = await world.signed_in("C10003")
     assert "You have no valid certificate" in (await browser.get(f"{PAGE}?lang=en")).text

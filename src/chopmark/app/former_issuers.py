@@ -171,7 +171,7 @@ class _Table:
 
     def words(self, option: str, default: str | None = None) -> str:
         value = self._left.pop(option, default)
-        if not isinstance(value, str) or (default is None and not value):
+        if not isinstance(value, str) or (default is None and not value.strip()):
             raise self.unfit(f"{option} is not set, or is no text between quotes")
         return value
 

@@ -1,7 +1,8 @@
-"""Certificates of former issuers: what an import would find, and the import itself."""
+"""Commands for certificates of former issuers: a check of what an import would find, and the import itself."""
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from chopmark.ra.certificate_import.report import CertificateReport, Estimate, Example, Found
 
 _SHOWN = 20
-"""Lines of what cannot be read; the report has the others."""
+"""How many unreadable parts of the input are printed; the report has the others."""
 
 
 def certificates_check_import(
@@ -73,10 +74,14 @@ def certificates_import(
 async def check_import(
     settings: Settings, old: Sequence[Path], examples: int, estimate: tuple[int, int], report: Path | None
 ) -> int:
-    """Print what an import would find; exit code 1 if something cannot be read, so that nothing would be imported."""
+    """Print what an import would find.
+
+    Return exit code 1 if something cannot be read, so that nothing would be imported.
+    """
     from rich.progress import Progress
 
     guess = estimate_of(estimate)
+    assert_writable(report, old)
     async with looking(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("certificates", total=None)
@@ -86,7 +91,7 @@ async def check_import(
 
             found = await services.ra.certificate_import.check(old, tell, examples)
     _print(found, guess)
-    _write(found, report)
+    write_report(found, report)
     if found.unreadable:
         say("Nothing would be imported, because of what cannot be read.")
     return 1 if found.unreadable else 0
@@ -95,13 +100,14 @@ async def check_import(
 async def import_certificates(
     settings: Settings, old: Sequence[Path], by: str, examples: int, estimate: tuple[int, int], report: Path | None
 ) -> int:
-    """Import, and print what was found; exit code 1 when nothing was imported because something cannot be read."""
+    """Import, and print what was found. Return exit code 1 if nothing was imported because something cannot be read."""
     from rich.progress import Progress
 
     from chopmark.ra.context import assert_staff
 
     guess = estimate_of(estimate)
     assert_staff(by, "by")
+    assert_writable(report, old)
     async with at_console(settings) as services:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("certificates", total=None)
@@ -113,7 +119,7 @@ async def import_certificates(
     if found.resumed_at:
         say(f"An earlier run had stopped after {found.resumed_at:,} certificates; this one went on from there.")
     _print(found, guess)
-    _write(found, report)
+    write_report(found, report)
     if found.unreadable:
         say("Nothing was imported, because of what cannot be read.")
         return 1
@@ -122,7 +128,7 @@ async def import_certificates(
 
 
 def estimate_of(given: tuple[int, int]) -> Estimate:
-    """Return the firm's estimate. Raises Refused for percentages that are none."""
+    """Return the firm's estimate. Raises Refused if the numbers are no percentages."""
     from chopmark.core.refusal import Kind, Refusal, Refused
     from chopmark.core.types import text
     from chopmark.ra.certificate_import.report import Estimate
@@ -142,7 +148,7 @@ def _sentences() -> dict[Found, str]:
         Found.THERE: "were imported before",
         Found.TWICE: "stand in the files more than once",
         Found.NO_CUSTOMER: "name nobody who is in the directory",
-        Found.NO_TEMPLATE: "have a subject that no template fits, and no table says whose they are",
+        Found.NO_TEMPLATE: "have a subject that no template fits, or a number in it that cannot be one; and no table says whose they are",
         Found.TWO_CUSTOMERS: "could be of two customers",
         Found.EXPIRED: "have expired",
         Found.NOT_FORMER: "are not from a former issuer: no pinned certificate verifies their signature",
@@ -176,21 +182,48 @@ def _print(found: CertificateReport, estimate: Estimate) -> None:
 
 
 def _named(examples: Iterable[Example]) -> str:
-    """Return examples in brackets; no name and no ID number of anybody is in them."""
+    """Return examples in brackets. They contain no names and no ID numbers."""
     named = [f"no. {one.number}" if not one.file else f"{one.file}:{one.place} ({one.serial})" for one in examples]
     return f" [{', '.join(named)}]" if named else ""
 
 
-def _write(found: CertificateReport, report: Path | None) -> None:
+def assert_writable(report: Path | None, old: Sequence[Path]) -> None:
+    """Raise Refused before anything is done when the report could not be written, or would take a file's place."""
+    from chopmark.core.refusal import Kind, Refusal, Refused
+    from chopmark.core.types import text
+
     if report is None:
         return
-    lines = ["kind,number,file,place,serial,reason"]
-    for kind, examples in found.examples.items():
-        lines += (f'{kind.value},{one.number},"{_cell(one.file)}",{one.place},{one.serial},' for one in examples)
-    for one in found.unreadable:
-        lines.append(f'unreadable,,"{_cell(one.file)}",{one.place},,"{_cell(str(one.text))}"')
-    report.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = None
+    if report.exists() and any(one.exists() and one.samefile(report) for one in old):
+        said = text("--report names one of the files to read. Please name another file.")
+    else:
+        try:
+            report.open("a").close()
+        except OSError as error:
+            said = text(
+                "The report cannot be written to %(name)s (%(why)s). Please name another file with --report.",
+                name=str(report),
+                why=str(error.strerror),
+            )
+    if said is not None:
+        raise Refused(Refusal(Kind.MALFORMED, said, field="report", code="report"))
+
+
+def write_report(found: CertificateReport, report: Path | None) -> None:
+    """Write what is named in the report as CSV."""
+    if report is None:
+        return
+    with report.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("kind", "number", "file", "place", "serial", "reason"))
+        for kind, examples in found.examples.items():
+            for one in examples:
+                writer.writerow((kind.value, one.number, _cell(one.file), one.place, one.serial, ""))
+        for bad in found.unreadable:
+            writer.writerow(("unreadable", "", _cell(bad.file), bad.place, "", str(bad.text)))
 
 
 def _cell(value: str) -> str:
-    return value.replace('"', '""')
+    """Return a file's name so that a spreadsheet takes it for text and never for a formula."""
+    return f"'{value}" if value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value

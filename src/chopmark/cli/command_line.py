@@ -57,7 +57,7 @@ def settings_faults(error: Exception) -> str:
         name = ".".join(map(str, one["loc"]))
         unknown = one["type"] == "extra_forbidden"
         said = "there is no such setting" if unknown else one["msg"].removeprefix("Value error, ")
-        told.append(f"{name}: {said}" if name else said)
+        told.append(f"{name}: {said}" if name and not said.startswith(f"{name}.") else said)
     return "; ".join(told)
 
 

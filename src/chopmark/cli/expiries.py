@@ -1,4 +1,4 @@
-"""Which certificates end when, how far their renewal is, and who cannot trade when the exchange opens next."""
+"""The command that prints which certificates end when, how far their renewal is, and who cannot trade next."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
 from chopmark.cli.certificates import local_time
 from chopmark.cli.console import configured, looking, run, say
-from chopmark.ra.expiries import Only
+from chopmark.ra.expiries import MOST_DAYS, Only
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 expiries_app = App(name="expiries", help="Certificates that end, and who cannot trade when the exchange opens next.")
 
+_SPAN = validators.Number(gte=0, lte=MOST_DAYS)
 Form = Literal["table", "csv", "json"]
 ALARM = 1
-"""The exit code of an alarm. A wrong call has 2."""
+"""The exit code of an alarm; wrong arguments give 2."""
 
 
 @expiries_app.default
 def expiries_command(
     *,
-    days: int = 30,
-    since: int = 7,
+    days: Annotated[int, Parameter(validator=_SPAN)] = 30,
+    since: Annotated[int, Parameter(validator=_SPAN)] = 7,
     only: Only = "all",
     form: Annotated[Form, Parameter(name="--format")] = "table",
-    alarm_above: int | None = None,
+    alarm_above: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
 ) -> int:
     """Print the certificates that end, by day and by how far their renewal is; and who cannot trade next.
 
@@ -58,7 +59,7 @@ def expiries_command(
 async def look(
     settings: Settings, days: int, since: int, only: Only = "all", form: Form = "table", alarm_above: int | None = None
 ) -> int:
-    """Open the installation and print its certificates that end."""
+    """Open the installation and print the certificates that end."""
     async with looking(settings) as services:
         return await print_expiries(services.ra.expiries, days, since, only, form, alarm_above)
 
@@ -66,7 +67,7 @@ async def look(
 async def print_expiries(
     expiries: Expiries, days: int, since: int, only: Only = "all", form: Form = "table", alarm_above: int | None = None
 ) -> int:
-    """Print the certificates that end; exit code 1 when more than `alarm_above` customers are unnoticed."""
+    """Print the certificates that end. Return exit code 1 if more than `alarm_above` customers are unnoticed."""
     from chopmark.ra.expiries import Tally
 
     tally, window = Tally(), expiries.window(days, since)
@@ -81,7 +82,7 @@ async def print_expiries(
 
 
 async def _counted(rows: AsyncIterator[Expiry], tally: Tally, only: Only) -> AsyncIterator[Expiry]:
-    """Count every certificate, and yield those that were asked for."""
+    """Count every certificate, and yield those that `only` asks for."""
     async for row in rows:
         tally.add(row)
         if row.is_of(only):
@@ -89,20 +90,19 @@ async def _counted(rows: AsyncIterator[Expiry], tally: Tally, only: Only) -> Asy
 
 
 async def _csv(rows: AsyncIterator[Expiry]) -> None:
-    from chopmark.ra.expiries import told
+    """Write a line for each certificate below the header, which is there although no certificate is."""
+    from chopmark.ra.expiries import TOLD, told
 
-    writer: csv.DictWriter[str] | None = None
+    writer = csv.DictWriter(sys.stdout, TOLD, lineterminator="\n")
+    writer.writeheader()
+    words = {True: "yes", False: "no"}
     async for row in rows:
         fields = told(row)
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(fields), lineterminator="\n")
-            writer.writeheader()
-        words = {True: "yes", False: "no"}
         writer.writerow({name: words[value] if isinstance(value, bool) else value for name, value in fields.items()})
 
 
 async def _json(rows: AsyncIterator[Expiry], window: Window, tally: Tally) -> None:
-    """Write one JSON document; the numbers come last, because they are known when every certificate was read."""
+    """Write one JSON document. The numbers come last, because they are known only after all certificates were read."""
     from chopmark.ra.expiries import told, told_window
 
     sys.stdout.write(json.dumps(told_window(window))[:-1] + ', "certificates": [')
@@ -114,7 +114,7 @@ async def _json(rows: AsyncIterator[Expiry], window: Window, tally: Tally) -> No
 
 
 def numbers_of(tally: Tally) -> dict[str, int]:
-    """Return the numbers of the alarm."""
+    """Return the numbers by which an alarm is decided."""
     return {"cannot_trade": tally.cannot_trade, "unnoticed": tally.unnoticed, "unreachable": tally.unreachable}
 
 
@@ -127,7 +127,7 @@ def days_of(tally: Tally) -> dict[str, dict[str, int]]:
 
 
 LISTED = 20
-"""Customers that a table without `--only` names."""
+"""How many customers a table without `--only` names."""
 
 
 async def _table(rows: AsyncIterator[Expiry], window: Window, tally: Tally, only: Only) -> None:

@@ -1,4 +1,4 @@
-"""What the operator is told of former issuers: how their status is known, and what a person has to have revoked."""
+"""What operators are told about former issuers: how their status is known, and what a person has to have revoked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINGERPRINT_DIGITS = 64
 
 
 async def former_faults(services: Services) -> list[str]:
-    """Say how the status of each former issuer's certificates is known, and return what keeps it from being known."""
+    """Print how the status of each former issuer's certificates is found out, and return the faults that prevent it."""
     from chopmark.va.former.ports import ListSource, NoSource
 
     faults: list[str] = []
@@ -38,7 +38,7 @@ async def former_faults(services: Services) -> list[str]:
 
 
 def _list_faults(issuer: str, place: str, kept: KeptList | None, now: datetime) -> list[str]:
-    """Say what is kept of a list; return a sentence when nobody can renew by it."""
+    """Print what is stored of a list. Return a sentence if nobody can renew because of its state."""
     from chopmark.va.former.sentences import fault
 
     name = f"the list of {issuer} at {place}"
@@ -69,7 +69,7 @@ def _responder_faults(entry: FormerEntry, url: str, kept: KeptList | None) -> li
 
 
 def former_revocation(services: Services) -> FormerRevocation:
-    """Return the verb that lists and ticks off what former issuers are to revoke."""
+    """Return the service that lists and records what former issuers have to revoke."""
     from chopmark.ra.former_revocation import FormerRevocation
     from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
 
@@ -78,7 +78,7 @@ def former_revocation(services: Services) -> FormerRevocation:
 
 
 async def say_asked(services: Services) -> int:
-    """Print what former issuers are to revoke after a renewal, a line each, and return how many there are."""
+    """Print the certificates that former issuers have to revoke after a renewal, and return how many there are."""
     verb = former_revocation(services)
     found = await verb.listed()
     for one in found:
@@ -92,7 +92,7 @@ async def say_asked(services: Services) -> int:
 
 
 async def tick_off(services: Services, fingerprint: Serial | str, by: str, approved_by: str) -> None:
-    """Record that a former issuer has revoked this imported certificate; raises Refused."""
+    """Record that a former issuer has revoked this imported certificate. Raises Refused."""
     from chopmark.ra.imported import Fingerprint
 
     done = await former_revocation(services).done(Fingerprint(fingerprint.lower()), by, approved_by)
@@ -100,6 +100,6 @@ async def tick_off(services: Services, fingerprint: Serial | str, by: str, appro
 
 
 def is_fingerprint(given: str) -> bool:
-    """Tell whether what was typed is a fingerprint, as imported certificates are named."""
+    """Tell whether the text is a fingerprint, by which imported certificates are named."""
     bare = given.strip().lower()
     return len(bare) == FINGERPRINT_DIGITS and all(one in "0123456789abcdef" for one in bare)

@@ -1,7 +1,7 @@
-"""What operators are told of: what is wrong, since when, and how it is put. Nothing of a customer.
+"""Alarms: operators are told what is wrong, and since when. An alarm contains nothing about customers.
 
-Each process raises what it sees as often as it likes; the store keeps one row for each, and one worker sends it: once
-when it is new or has become more urgent, once a day while it lasts, and once when it is over.
+A process may raise the same alarm any number of times. The store keeps one row for each alarm, and one worker sends
+it: once when it is new or has become more urgent, once a day while it lasts, and once when it is over.
 """
 
 from collections.abc import Mapping
@@ -14,15 +14,15 @@ from chopmark.messaging.ports import FaultReason
 
 AGAIN: Final = timedelta(days=1)
 SETTLED: Final = timedelta(minutes=2)
-"""So long something has to be well before that is said."""
+"""How long the fault must be absent before operators are told that it is over."""
 PAUSE: Final = timedelta(minutes=15)
-"""What comes and goes is said again after this time at the earliest."""
+"""The shortest time after which a fault that comes and goes is sent again."""
 RAISED_AGAIN: Final = timedelta(minutes=1)
 ENDS_IN: Final = (1, 7, 14, 30)
-"""A certificate's end is told when so many days are left."""
+"""Operators are told about the end of a certificate when so many days are left."""
 ENDED: Final = 0
 ONCE: Final = 2
-"""An alarm of this grade or a higher one is said once and not again each day."""
+"""Alarms of this grade or a higher one are sent once, and not again every day."""
 
 
 class AlarmKind(StrEnum):
@@ -38,9 +38,9 @@ class AlarmKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that an operator has to know. `subject` is what it is about; the lower `grade`, the more urgent.
+    """A fault that an operator has to know. `subject` says what is at fault; a lower `grade` is more urgent.
 
-    `facts` are words of our own: names of gateways, jobs and certificates, reasons, dates.
+    `facts` has only words of this program and its settings: names of gateways, jobs and certificates, reasons, dates.
     """
 
     kind: AlarmKind
@@ -50,20 +50,20 @@ class Alarm:
 
 
 class AlarmBook(Protocol):
-    """Where what is wrong is kept, for all processes together."""
+    """Stores the alarms of all processes."""
 
     async def raised(self, alarm: Alarm, now: datetime) -> None:
-        """Keep that something is wrong, or that it still is."""
+        """Store that something is wrong, or still is."""
         ...
 
     async def well(self, subject: str, now: datetime) -> None:
-        """Keep that nothing is wrong with this any more; nothing happens when nothing was."""
+        """Store that nothing is wrong with this subject any more. Does nothing if nothing was wrong."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An alarm that is to be said now. `over`: it is well again. `told`: operators have heard of it before."""
+    """An alarm that is to be sent now. `over`: the fault is gone. `told`: operators were told about it before."""
 
     alarm: Alarm
     since: datetime
@@ -72,44 +72,47 @@ class Due:
 
 
 class AlarmStore(AlarmBook, Protocol):
-    """What is to be said, leased to one process each."""
+    """Alarms that are to be sent, each leased to one process."""
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
-        """Lease what is due; no two processes get the same one."""
+        """Lease the due alarms. No two processes get the same one."""
         ...
 
     async def said(self, due: Due, now: datetime) -> None:
-        """Keep that operators have heard of it: it is due again in a day while it lasts, and never when it is over."""
+        """Store that operators were told.
+
+        The alarm is due again in a day while it lasts, and never again if it is over.
+        """
         ...
 
     async def lasting(self) -> list[Due]:
-        """Return what is wrong now, the oldest first."""
+        """Return the alarms of what is wrong now, the oldest first."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What operators read: a subject and a few lines, in English and Chinese."""
+    """The message to operators: a subject and a few lines, in English and Chinese."""
 
     subject: str
     text: str
 
 
 class Teller(Protocol):
-    """A way to operators."""
+    """Sends messages to operators."""
 
     @property
     def name(self) -> str:
-        """What it is called in logs and by `chopmark check`; no secret."""
+        """Its name in logs and in `chopmark check`, without a secret."""
         ...
 
     async def tell(self, note: Note, number: str, at: datetime) -> str | None:
-        """Send the note; `number` names it. Return None when it was taken, else why not, without a secret."""
+        """Send the note; `number` is its id. Return None if it was taken, otherwise the reason, without a secret."""
         ...
 
 
 class Alarming:
-    """Raises what a process sees, at most once a minute each, and says what is well again."""
+    """Stores what a process sees: each fault at most once a minute, and when it is gone."""
 
     def __init__(self, book: AlarmBook) -> None:
         self._book = book
@@ -124,7 +127,7 @@ class Alarming:
             await self._book.raised(alarm, now)
 
     async def well(self, subject: str, now: datetime) -> None:
-        """As `AlarmBook.well`; another process may have raised it."""
+        """As `AlarmBook.well`. Another process may have raised the alarm."""
         if _is_new(self._well.get(subject), now):
             self._well[subject] = now
             for kind in AlarmKind:
@@ -145,13 +148,13 @@ PUMPED: Final = "sms-pumping"
 
 
 def gateway_alarm(kind: AlarmKind, gateway: str, reason: FaultReason, detail: str = "") -> Alarm:
-    """Return the alarm of a gateway that does not carry."""
+    """Return the alarm of a gateway that does not take messages."""
     subject = PUMPED if kind is AlarmKind.PUMPING else of_gateway(gateway)
     return Alarm(kind, subject, {"gateway": gateway, "reason": reason.value, "detail": detail or "-"})
 
 
 def ending_alarm(what: str, until: datetime, now: datetime, remedy: str, first: int = ENDS_IN[-1]) -> Alarm | None:
-    """Return the alarm of a certificate that ends within `first` days, or has ended; None for any other."""
+    """Return the alarm for a certificate that ends within `first` days or has ended; None for any other."""
     left = until - now
     grade = ENDED if left <= timedelta(0) else next((days for days in ENDS_IN if left <= timedelta(days=days)), None)
     if grade is None or grade > first:
@@ -191,7 +194,7 @@ _OVER: Final = ("well again: ", "已恢復：")
 
 
 def written(due: Due, installation: str) -> Note:
-    """Return what operators read; `installation` is the counter's address, which tells several apart."""
+    """Return the message to operators. `installation` is the portal's address, to tell several installations apart."""
     alarm = due.alarm
     ended = alarm.kind is AlarmKind.ENDING and alarm.grade == ENDED
     facts = {name: " ".join(value.split())[:200] for name, value in alarm.facts.items()}

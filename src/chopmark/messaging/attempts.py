@@ -1,7 +1,7 @@
-"""Which gateways a message was handed to: written before the attempt, so that a crash in the middle is seen after it.
+"""Which gateways a message was handed to. This is written before each attempt, so that it is known after a crash.
 
-A gateway whose answer was lost, and one that a process was speaking with when it died, may have taken the message:
-it never gets it again. The next gateway gets the same message, with the same code.
+If the answer of a gateway was lost, or the process died before it came, the gateway may have taken the message. Then
+that gateway never gets it again; the next gateway gets the same message, with the same code.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Receipt, Verdict
 class Fate(StrEnum):
     """What became of one message at one gateway."""
 
-    BEGUN = "begun"  # handed over, and no answer yet: unknown, if the process that waited for it is gone
+    BEGUN = "begun"  # handed over, no answer yet; if the process that waited has died, the fate is unknown
     TAKEN = "taken"
-    LATER = "later"  # not taken, and may be tried here again
-    REFUSED = "refused"  # not taken, and not to be tried here again
+    LATER = "later"  # not taken; this gateway may be tried again
+    REFUSED = "refused"  # not taken; this gateway must not be tried again
     UNKNOWN = "unknown"
 
 
@@ -38,7 +38,7 @@ def fate_of(outcome: Receipt | GatewayFault) -> Fate:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What is on record of one message at one gateway."""
+    """The stored attempt to send one message over one gateway."""
 
     message: str
     gateway: str
@@ -48,7 +48,7 @@ class Attempt:
 
     @property
     def outcome(self) -> Receipt | GatewayFault:
-        """What an earlier attempt means for whoever would make another one."""
+        """The result of this attempt, for a caller that wanted to make another one."""
         if self.fate is Fate.TAKEN:
             return Receipt(self.gateway, self.provider_id)
         if self.fate is Fate.REFUSED:
@@ -57,23 +57,23 @@ class Attempt:
 
 
 class Attempts(Protocol):
-    """Keeps attempts durably; shared by all processes."""
+    """Stores attempts durably, for all processes."""
 
     async def begin(self, message: str, gateway: str, now: datetime) -> Attempt | None:
-        """Put on record that the message is about to be handed to the gateway; None: go ahead.
+        """Store that the message is about to be handed to the gateway, and return None: the caller may send it.
 
-        Otherwise nothing is to be sent, and the attempt that forbids it comes back: one of the same gateway whose
-        fate is not LATER, or one of any gateway that took the message.
+        If it must not be sent, return the earlier attempt that forbids it: one at the same gateway whose fate is not
+        LATER, or one at any gateway that took the message.
         """
         ...
 
     async def end(self, message: str, gateway: str, outcome: Receipt | GatewayFault, now: datetime) -> None:
-        """Put on record what the gateway answered, or that its answer was lost."""
+        """Store what the gateway answered, or that its answer was lost."""
         ...
 
 
 class MemoryAttempts:
-    """Attempts of one process, for tests and tools; a crash forgets them."""
+    """Attempts in the memory of one process, for tests and tools. They are lost in a crash."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Attempt] = {}

@@ -1,7 +1,7 @@
-"""The gateways that an installation is to have: a TOML file with one `[[gateway]]` a gateway, read and checked.
+"""The list of gateways of an installation: a TOML file with one `[[gateway]]` for each gateway, read and checked.
 
-A secret stands in a file of its own; the list only names it. What an adapter does not know is refused, so that a
-misspelt option is seen when the counter starts and not when the first code is lost.
+Each secret is in a file of its own, which the list names. Unknown options are refused, so that a misspelt option is
+noticed when the process starts, and not when the first code is lost.
 """
 
 import re
@@ -19,12 +19,15 @@ T = TypeVar("T", str, int, bool)
 
 
 class GatewayMisconfigured(ValueError):
-    """The list of gateways cannot be used; the text says which entry and why, and never a secret."""
+    """The list of gateways cannot be used. The text says which entry and why, and never contains a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendLimits:
-    """What one gateway may send and spend in 24 hours; None: no limit of its own. `price` is a segment's, in cents."""
+    """What one gateway may send and spend in 24 hours; None: no limit of its own.
+
+    `price` is that of one segment, in cents.
+    """
 
     per_day: int | None = None
     spend_per_day: int | None = None
@@ -33,9 +36,10 @@ class SendLimits:
 
 @dataclass(frozen=True, slots=True)
 class Pumping:
-    """When codes by SMS are asked for by somebody who earns by each of them, and not by customers.
+    """When to suspect SMS pumping: somebody who earns money by each SMS asks for codes, and no customer does.
 
-    Of more than `codes` codes within `watched` less than `answered_percent` per cent are answered.
+    That is so if more than `codes` codes are sent within `watched`, and less than `answered_percent` per cent of them
+    are entered.
     """
 
     codes: int = 200
@@ -43,7 +47,7 @@ class Pumping:
     watched: timedelta = timedelta(hours=1)
 
     def seen(self, asked: int, answered: int) -> bool:
-        """Tell whether these numbers are those of pumping."""
+        """Tell whether these numbers indicate pumping."""
         return asked > self.codes and answered * 100 < asked * self.answered_percent
 
 
@@ -51,7 +55,7 @@ class Pumping:
 class GatewayConfig:
     """One `[[gateway]]`: what every gateway has, and the options of its kind.
 
-    Of several with the same channel the one with the lowest `order` is tried first.
+    Of several gateways with the same channel, the one with the lowest `order` is tried first.
     """
 
     name: str
@@ -65,7 +69,7 @@ class GatewayConfig:
 
 
 class Options:
-    """The options of one gateway, taken one by one; `finish` refuses what nobody took."""
+    """The options of one gateway. They are taken one by one; `finish` refuses those that nothing took."""
 
     def __init__(self, config: GatewayConfig) -> None:
         self._name = config.name
@@ -73,14 +77,14 @@ class Options:
         self._secrets: dict[str, Secret] = dict(config.secrets)
 
     def take(self, option: str, default: T) -> T:
-        """Return an option of the default's type; GatewayMisconfigured when it has another."""
+        """Return an option of the type of the default. Raises GatewayMisconfigured if it has another type."""
         value = self._left.pop(option, default)
         if type(value) is not type(default):
             raise GatewayMisconfigured(f"gateway {self._name}: {option} is to be a {type(default).__name__}")
         return value
 
     def need(self, option: str) -> str:
-        """Return an option that has no default; GatewayMisconfigured without it."""
+        """Return an option that has no default. Raises GatewayMisconfigured if it is missing."""
         value = self.take(option, "")
         if not value:
             raise GatewayMisconfigured(f"gateway {self._name}: {option} is not set")
@@ -94,14 +98,14 @@ class Options:
         return float(value)
 
     def table(self, option: str) -> Mapping[str, Any]:
-        """Return an option that is a table; an empty one when it is not set."""
+        """Return an option that is a table; an empty one if it is not set."""
         value = self._left.pop(option, {})
         if not isinstance(value, dict):
             raise GatewayMisconfigured(f"gateway {self._name}: {option} is a table")
         return value
 
     def tables(self, option: str) -> Sequence[Mapping[str, Any]]:
-        """Return an option that is a list of tables; an empty one when it is not set."""
+        """Return an option that is a list of tables; an empty one if it is not set."""
         value = self._left.pop(option, [])
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise GatewayMisconfigured(f"gateway {self._name}: {option} is a list of tables")
@@ -113,18 +117,18 @@ class Options:
         return Path(value) if value else None
 
     def secret(self, name: str) -> Secret:
-        """Return a secret that the gateway cannot do without."""
+        """Return a secret that the gateway needs. Raises GatewayMisconfigured if it is missing."""
         found = self.secret_or_none(name)
         if found is None:
             raise GatewayMisconfigured(f"gateway {self._name}: secrets.{name} names no file")
         return found
 
     def secret_or_none(self, name: str) -> Secret | None:
-        """Return a secret, or None where it is not set."""
+        """Return a secret, or None if it is not set."""
         return self._secrets.pop(name, None)
 
     def finish(self) -> None:
-        """Raise GatewayMisconfigured when an option or a secret is left that this kind of gateway does not know."""
+        """Raise GatewayMisconfigured if an option or a secret is left that this kind of gateway does not know."""
         left = sorted((*self._left, *(f"secrets.{name}" for name in self._secrets)))
         if left:
             raise GatewayMisconfigured(f"gateway {self._name}: unknown option {left[0]}")
@@ -133,10 +137,10 @@ class Options:
 def read_gateways(text: str, secret_of: Callable[[str], Secret]) -> tuple[GatewayConfig, ...]:
     """Return the gateways of a TOML text, in the order in which they are tried.
 
-    `secret_of` returns the content of the secret file of a name; what it raises comes through.
+    `secret_of` returns the content of the secret file with this name; its exceptions are not caught.
 
     Raises:
-        GatewayMisconfigured: the text is no TOML, or an entry is wrong.
+        GatewayMisconfigured: the text is not TOML, or an entry is wrong.
     """
     try:
         document = tomllib.loads(text)

@@ -1,8 +1,7 @@
-"""A gateway for trying the product out: messages land in the demo's inbox page instead of a phone.
+"""The gateway of the demo: messages go to the inbox page of the demo instead of a phone.
 
-It keeps no code: the stored text has a gap where the code was, and the page derives the code from the
-challenge's id when it is shown.
-Production mode refuses to start with it.
+It stores no codes. The stored text has a gap in place of the code, and the page derives the code from the id of the
+challenge when it is shown. Production mode refuses to start with this gateway.
 """
 
 from collections.abc import Callable
@@ -14,12 +13,12 @@ from chopmark.core.types import ChallengeId, Channel, CustomerId
 from chopmark.messaging.ports import Message, Purpose, Receipt
 
 CODE_GAP: Final = "{code}"
-"""What stands for the code in a stored text; the page puts the derived code there."""
+"""Replaces the code in a stored text. The page puts the derived code there."""
 
 
 @dataclass(frozen=True, slots=True)
 class InboxEntry:
-    """What the demo's inbox keeps of a message: `body` is the text as sent, with CODE_GAP for the code."""
+    """A message in the inbox of the demo: `body` is the text as sent, with CODE_GAP in place of the code."""
 
     message_id: str
     channel: Channel
@@ -33,27 +32,27 @@ class InboxEntry:
 
 
 class InboxPort(Protocol):
-    """Where the demo's messages are kept."""
+    """Stores the messages of the demo."""
 
     async def store(self, entry: InboxEntry) -> None:
-        """Keep the entry; a second one with the same message id changes nothing."""
+        """Store the entry. A second one with the same message id changes nothing."""
         ...
 
 
 class DemoGateway:
-    """Hands messages of one channel to the inbox; `mask` makes the shown form of a destination."""
+    """Hands the messages of one channel to the inbox; `mask` returns the masked form of a destination."""
 
     def __init__(self, channel: Channel, inbox: InboxPort, mask: Callable[[str], str]) -> None:
         self.channel = channel
         self.name = f"demo-{channel.value}"
-        self.repeats = True  # the inbox keeps one entry a message
+        self.repeats = True  # the inbox keeps one entry per message
         self._inbox = inbox
         self._mask = mask
 
     async def send(self, message: Message) -> Receipt:
-        """Store the message without its code; the receipt names the message's own id.
+        """Store the message without its code. The receipt has the message's own id.
 
-        Raises ValueError for a message about a code that does not say which part of its text is the code.
+        Raises ValueError if the message is about a code, but does not say which part of its text is the code.
         """
         body = message.text.reveal()
         if message.code is not None:
@@ -75,4 +74,4 @@ class DemoGateway:
         return Receipt(self.name, message.message_id, message.at)
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""

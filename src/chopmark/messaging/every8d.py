@@ -1,8 +1,8 @@
-"""EVERY8D (互動資通): form in, one line of CSV out; a line that begins with "-" is an error.
+"""EVERY8D (互動資通): the request is a form, the answer one line of CSV; a line that begins with "-" is an error.
 
-It knows no id of ours: after a lost answer nobody can say whether the message was taken, so it never gets it again.
-It knows no validity either: a message may come after its code has ended, and the page then says so.
-The codes are those of its public document; the firm's contract document wins.
+The interface takes no id of ours. If an answer is lost, nobody can say whether the message was taken, so it is not sent
+there again. It takes no validity either: a message may arrive after its code has ended, and the page then says so.
+The status codes are from its public document; the document of the firm's contract takes precedence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from chopmark.messaging.wire import Answered, Endpoint, Wire, refused_by_status
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
     "-1": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong parameter
     "-2": (FaultReason.AUTHENTICATION, Verdict.ALARM),
-    "-3": (FaultReason.BARRED, Verdict.FINAL),  # a wrong number, or one on its black list
+    "-3": (FaultReason.BARRED, Verdict.FINAL),  # a wrong number, or one on the provider's block list
     "-4": (FaultReason.TOO_LATE, Verdict.FINAL),
     "-5": (FaultReason.CONTENT, Verdict.OTHER),  # too long
     "-6": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong time
@@ -30,7 +30,7 @@ REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
 STATES: Final[Mapping[str, ReportState]] = {
     "0": ReportState.WAITING,
     "100": ReportState.DELIVERED,
-    **dict.fromkeys(("101", "107", "102", "300"), ReportState.WAITING),  # phone off, network, planned
+    **dict.fromkeys(("101", "107", "102", "300"), ReportState.WAITING),  # phone off, network trouble, scheduled
     **dict.fromkeys(("103", "104", "105", "106", "303", "500"), ReportState.FAILED),
     **dict.fromkeys(("-1", "-2", "-3", "-4", "-5", "-6", "-99"), ReportState.FAILED),
 }
@@ -51,7 +51,7 @@ class Every8d:
         self._most_segments = most_segments
 
     async def send(self, message: Message) -> Receipt:
-        """As `Gateway.send`. The subject (SB) is a remark in the firm's account there; it gets none."""
+        """As `Gateway.send`. The subject (SB) is only a remark in the account at the provider; it stays empty."""
         text = message.text.reveal()
         if segments(text) > self._most_segments:
             raise GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail="long")
@@ -79,17 +79,20 @@ class Every8d:
             return GatewayFault(reason, verdict, detail=parts[0][:8])
         if len(parts) != 5 or not parts[4]:  # credit, sended, cost, unsend, batch
             return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN)
-        if parts[1] == "0":  # nothing was sent: the account's money, or the number
+        if parts[1] == "0":  # nothing was sent: no credit is left, or the number is wrong
             return GatewayFault(FaultReason.CREDIT, Verdict.ALARM, detail="unsent")
         return Receipt(self.name, parts[4])
 
     def read_report(self, fields: Mapping[str, str]) -> Report | None:
-        """Return None: EVERY8D is asked, it reports nothing by itself."""
+        """Return None: EVERY8D sends no reports; it has to be asked."""
         del fields
         return None
 
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
-        """Ask what became of messages, one batch each: a line with the count, then name, number, time, cost, status."""
+        """Ask what became of messages, one by one.
+
+        Answer: a line with the count, then name, number, time, cost, status.
+        """
         found: list[Report] = []
         for number in provider_ids:
             form = {"UID": self._user, "PWD": self._password.reveal(), "BID": number, "PNO": ""}
@@ -105,7 +108,7 @@ class Every8d:
         return found
 
     async def probe(self) -> Reached | GatewayFault:
-        """As `Probing.probe`: ask for the credit that is left."""
+        """As `Probing.probe`: ask how much credit is left."""
         form = {"UID": self._user, "PWD": self._password.reveal()}
         said = await self._wire.post("/API21/HTTP/getCredit.ashx", form=form)
         if isinstance(said, GatewayFault):
@@ -124,11 +127,11 @@ class Every8d:
         return await self._wire.certificate_until()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 def every8d(config: GatewayConfig) -> Every8d:
-    """Return the gateway of one entry of the list."""
+    """Return the gateway for one entry of the list of gateways."""
     options = Options(config)
     made = Every8d(
         config.name,

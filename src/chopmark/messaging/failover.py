@@ -1,7 +1,8 @@
-"""When one gateway fails the next one carries the same message; one that keeps failing rests for a while.
+"""Failover: if one gateway fails, the next one gets the same message. One that keeps failing is not used for a while.
 
-What a gateway says about one recipient is no fault of the gateway: everybody else's messages go on. A gateway whose
-answer was lost may have sent the message: it does not get it again, and the next one carries the same code.
+If a gateway refuses a message because of its recipient, that is no fault of the gateway, and it stays in use for other
+messages. If its answer was lost, it may have sent the message, so it does not get it again; the next gateway gets the
+same message, with the same code.
 """
 
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ from chopmark.messaging.sms import segments
 
 PUMPING_DETAIL: Final = "pumping"
 SAID_AGAIN: Final = timedelta(minutes=10)
-"""A reason that lasts has one line in the log in so long, however many messages meet it."""
+"""A reason that persists is logged once in this time, however many messages are affected."""
 log = structlog.get_logger()
 
 
@@ -36,15 +37,15 @@ class Spending(Protocol):
     """Counts what each gateway sends in a day; shared by all processes."""
 
     async def take(self, gateway: str, segments: int, now: datetime) -> bool:
-        """Count a message of so many SMS; False, and nothing counted, when the gateway's day is used up."""
+        """Count a message of so many SMS. False, with nothing counted, if the gateway's limit of the day is reached."""
         ...
 
     async def give_back(self, gateway: str, segments: int) -> None:
-        """Take a message out of the count again that was not sent."""
+        """Undo the count of a message that was not sent."""
         ...
 
     async def pumped(self, now: datetime) -> bool:
-        """Tell whether codes by SMS are asked for and not answered, as those who earn by each SMS do."""
+        """Tell whether many codes are sent by SMS and few are entered, which indicates SMS pumping."""
         ...
 
 
@@ -52,17 +53,17 @@ class Spending(Protocol):
 class Breaker:
     """A circuit breaker as a value: closed, open after `threshold` faults in a row, half open after `rest`.
 
-    Half open admits one probe; a probe of unknown fate is forgotten after another `rest`.
+    Half open lets one probe pass. If its result never becomes known, another probe may pass after `rest`.
     """
 
     threshold: int = 3
     rest: timedelta = timedelta(seconds=30)
     faults: int = 0
     open_until: datetime | None = None
-    """None while messages pass; otherwise the moment from which one probe may pass."""
+    """None while closed; otherwise the time from which one probe may pass."""
 
     def admit(self, now: datetime) -> "Breaker | None":
-        """Return the breaker to keep when a message may pass now, None when the gateway rests."""
+        """Return the breaker to store if a message may pass now; None if the gateway must not be used now."""
         if self.open_until is None:
             return self
         return replace(self, open_until=now + self.rest) if now >= self.open_until else None
@@ -72,18 +73,18 @@ class Breaker:
         return replace(self, faults=0, open_until=None)
 
     def failed(self, now: datetime, *, at_once: bool = False) -> "Breaker":
-        """Return the breaker after a fault of the gateway; `at_once` opens it, whatever went before."""
+        """Return the breaker after a fault of the gateway; `at_once` opens it even after the first fault."""
         faults = self.faults + 1
         opens = at_once or faults >= self.threshold
         return replace(self, faults=faults, open_until=now + self.rest if opens else None)
 
 
 class Router:
-    """Sends over the gateways of a channel, in their order. Each process keeps breakers of its own.
+    """Sends messages over the gateways of a channel, in their order. Each process has its own breakers.
 
-    `attempts` is what outlives the process; only gateways that `repeats` do without. `spending` knows the limits that
-    some gateways have a day; `alarms` is told what operators have to know. `once`: no message goes out twice, not even
-    by the next gateway or one that `repeats`; what may have been sent ends as UNKNOWN.
+    `attempts` are stored durably; they are needed unless every gateway `repeats`. `spending` has the daily limits of
+    some gateways. `alarms` gets what operators have to know. With `once`, no message is sent twice, not even by the
+    next gateway or by one that `repeats`: if it may have been sent, the result is UNKNOWN.
     """
 
     def __init__(
@@ -111,14 +112,15 @@ class Router:
         self._breakers = dict.fromkeys(names, breaker or Breaker())
         self._said: dict[tuple[str, FaultReason], datetime] = {}
         self._why: dict[Channel, FaultReason] = {}
-        """What opened the breaker that opened last."""
+        """The reason of the newest fault of a channel that counted for a breaker."""
 
     async def send(self, message: Message, now: datetime) -> Receipt:
         """Return the receipt of the first gateway that takes the message, or that took it before a crash.
 
-        Raises GatewayFault: a final one at once, because no gateway can mend a wrong number. When nobody took the
-        message: a retryable fault, if one of them may take it later; else UNKNOWN, if one of them may have it; else
-        the last refusal. TOO_LATE, unsent, when the message's life is over.
+        Raises GatewayFault: TOO_LATE, with nothing sent, if the message has expired; a final fault as soon as a gateway
+        reports one, because no other gateway can do better with a wrong number. If no gateway took the message: a
+        retryable fault if one of them may take it later, else UNKNOWN if one of them may have taken it, else the last
+        refusal.
         """
         if now >= message.at + timedelta(seconds=message.ttl_s):
             raise GatewayFault(FaultReason.TOO_LATE, Verdict.FINAL)
@@ -136,12 +138,15 @@ class Router:
         raise _worst(faults, once=self._once)
 
     async def close(self) -> None:
-        """End what the gateways keep open between messages."""
+        """Close the connections that the gateways keep open between messages."""
         for gateway in self._gateways:
             await gateway.close()
 
     async def _through(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault:
-        """Return the receipt or the fault of one gateway; one that rests, or must not be asked, is not asked."""
+        """Return the receipt or the fault of one gateway.
+
+        Do not send if its breaker or an earlier attempt forbids it.
+        """
         admitted = self._breakers[gateway.name].admit(now)
         if admitted is None:
             why = self._why.get(gateway.channel)
@@ -166,10 +171,10 @@ class Router:
     async def _tell(
         self, alarms: Alarming, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime, *, is_code: bool
     ) -> None:
-        """Raise what operators have to know of a gateway; one that carries again is well.
+        """Raise an alarm if operators have to know of a fault of the gateway, and end its alarm after a success.
 
-        Only a code that went by SMS says that pumping is over. What goes out `once` has a part of a gateway's day,
-        and a part that is used up is no alarm.
+        The alarm of pumping ends only when a code was sent by SMS. Messages sent with `once` may use only a share of a
+        gateway's daily limit, so there is no alarm when that share is used up.
         """
         if isinstance(outcome, Receipt):
             await alarms.well(of_gateway(gateway.name), now)
@@ -187,7 +192,7 @@ class Router:
             await alarms.raised(gateway_alarm(kind, gateway.name, outcome.named, outcome.detail), now)
 
     def _learn(self, gateway: Gateway, outcome: Receipt | GatewayFault, now: datetime) -> None:
-        """Open or close the gateway's breaker, and say what is wrong with it."""
+        """Update the gateway's breaker, and log its fault."""
         current = self._breakers[gateway.name]
         if isinstance(outcome, Receipt):
             self._breakers[gateway.name] = current.succeeded()
@@ -200,7 +205,10 @@ class Router:
         self._say(gateway.name, outcome.reason, now, alarm=at_once or outcome.reason is FaultReason.BUDGET)
 
     async def _within_limits(self, gateway: Gateway, message: Message, now: datetime) -> Receipt | GatewayFault:
-        """Hand a message over unless the gateway's day is used up. What was certainly not sent is not counted."""
+        """Hand a message over unless the gateway's daily limit is reached.
+
+        A message that was certainly not sent is not counted.
+        """
         if self._spending is None:
             return await _handed(gateway, message)
         size = segments(message.text.reveal())
@@ -215,9 +223,9 @@ class Router:
         return outcome
 
     def _say(self, gateway: str, reason: FaultReason, now: datetime, *, alarm: bool) -> None:
-        """Log that a gateway did not take a message: a line a reason, and no words of the server or the message.
+        """Log that a gateway did not take a message: once per reason and `SAID_AGAIN`, and only with codes.
 
-        `alarm`: nothing gets better until an operator acts.
+        `alarm`: an operator has to act before this gateway works again.
         """
         last = self._said.get((gateway, reason))
         if last is None or not last <= now < last + SAID_AGAIN:
@@ -235,7 +243,7 @@ async def _handed(gateway: Gateway, message: Message) -> Receipt | GatewayFault:
 
 
 def _worst(faults: list[GatewayFault], *, once: bool) -> GatewayFault:
-    """Return what the faults of all gateways come to for the message: see `Router.send`."""
+    """Return the fault that `Router.send` raises after all gateways failed."""
     if faults[-1].verdict is Verdict.FINAL:
         return faults[-1]
     if once and faults[-1].verdict is Verdict.UNKNOWN:

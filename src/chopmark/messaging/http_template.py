@@ -1,6 +1,6 @@
-"""Any gateway with an HTTPS interface, written down in settings: what is sent, what means success, where the number is.
+"""A gateway with any HTTPS interface, described in the settings: the request, the sign of success, the message id.
 
-Number, text and code may stand in the body only: addresses and headers end in the logs of whoever stands between.
+The recipient's number and the text may be in the body only, because proxies on the way log addresses and headers.
 """
 
 import base64
@@ -36,7 +36,7 @@ _OF_MESSAGE: Final[Mapping[str, Callable[[Message], str | int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusing:
-    """What one kind of answer means: the first whose expression holds counts."""
+    """The meaning of one kind of answer. The first one whose expression holds is used."""
 
     when: Expression
     reason: FaultReason
@@ -45,7 +45,7 @@ class Refusing:
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """Where in the fields of a report number and state are, and which states are final."""
+    """Which fields of a report have the number and the state, and which states are final."""
 
     number: str
     state: str
@@ -55,7 +55,7 @@ class Reporting:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What is sent and how the answer is read. `form` or `body` has the message's places, nothing else has."""
+    """The request and how to read the answer. Only `form` or `body` has placeholders for the message."""
 
     method: str
     path: str
@@ -71,7 +71,7 @@ class Template:
 
 
 class HttpTemplate:
-    """Sends as a template says."""
+    """Sends messages as a template describes."""
 
     repeats = False
 
@@ -103,7 +103,10 @@ class HttpTemplate:
         return outcome
 
     def _read(self, said: Answered) -> Receipt | GatewayFault:
-        """Read an answer: a refusal that is written down, success, what the status says by itself, in this order."""
+        """Read an answer.
+
+        In this order: a refusal that the template lists, success, the meaning of the HTTP status alone.
+        """
         body = _json(said.text)
         for refusing in self._template.refused:
             if refusing.when.holds(said.status, body):
@@ -116,7 +119,7 @@ class HttpTemplate:
         return refused or GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN, detail=str(said.status))
 
     def read_report(self, fields: Mapping[str, str]) -> Report | None:
-        """Return the report that came with these fields, as the template says."""
+        """Return the report with these fields, read as the template describes."""
         reporting = self._template.reporting
         if reporting is None or not fields.get(reporting.number):
             return None
@@ -126,12 +129,12 @@ class HttpTemplate:
         return Report(fields[reporting.number], state, code[:12])
 
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
-        """A template has no questions: reports come by themselves, or not at all."""
+        """Return nothing: a template cannot ask. The provider sends reports by itself, or there are none."""
         del provider_ids
         return []
 
     async def probe(self) -> Reached | GatewayFault:
-        """As `Probing.probe`. A template has no questions: only the connection is tried, not the account."""
+        """As `Probing.probe`. A template cannot ask, so only the connection is tried, not the account."""
         return await self._wire.reach() or Reached(tried=False)
 
     async def certificate_until(self) -> datetime | None:
@@ -139,11 +142,11 @@ class HttpTemplate:
         return await self._wire.certificate_until()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 def http_template(config: GatewayConfig) -> HttpTemplate:
-    """Return the gateway of one entry of the list. GatewayMisconfigured says what of it is wrong."""
+    """Return the gateway for one entry of the list of gateways. Raises GatewayMisconfigured with what is wrong."""
     try:
         return _made(config)
     except GatewayMisconfigured:
@@ -189,13 +192,13 @@ def _made(config: GatewayConfig) -> HttpTemplate:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a place may stand for when the settings are read; the message's places are filled at each sending."""
+    """The values of placeholders when the settings are read. Those of the message are filled in when it is sent."""
 
     own: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
 
     def open_part(self, written: str, *, secrets: bool = False) -> str:
-        """Return a text for an address or a header: it must have no place of the message's."""
+        """Return a text for an address or a header, which must have no placeholder for the message."""
 
         def filled(found: re.Match[str]) -> str:
             name = found[1]
@@ -210,7 +213,7 @@ class _Known:
         return _PLACE.sub(filled, written)
 
     def body(self, written: Any) -> Any:
-        """Return a form or JSON value with everything filled in but the message's places."""
+        """Return a form or JSON value with everything filled in except the placeholders for the message."""
         if isinstance(written, dict):
             return {name: self.body(value) for name, value in written.items()}
         if isinstance(written, list):
@@ -238,7 +241,7 @@ class _Known:
 
 
 def filled(written: Any, message: Message) -> Any:
-    """Return a form or JSON value with the message in it; a place alone stays a number where it is one."""
+    """Return a form or JSON value with the message filled in. A number that is the whole value stays a JSON number."""
     if isinstance(written, dict):
         return {name: filled(value, message) for name, value in written.items()}
     if isinstance(written, list):

@@ -1,4 +1,4 @@
-"""Conditions on an HTTP answer, as they stand in settings: `status == 201 and $.messages[0].status == "0"`."""
+"""Conditions on an HTTP answer, as settings have them: `status == 201 and $.messages[0].status == "0"`."""
 
 import json
 import re
@@ -18,7 +18,7 @@ class JsonPath:
 
     @classmethod
     def read(cls, written: str) -> "JsonPath":
-        """Return the path; ValueError for what is none."""
+        """Return the path. Raises ValueError if the text is no path."""
         if not written.startswith("$"):
             raise ValueError(f"{written!r} is no JSON path: it begins with $")
         steps: list[str | int] = []
@@ -32,7 +32,7 @@ class JsonPath:
         return cls(tuple(steps))
 
     def of(self, value: Any) -> Any:
-        """Return what stands there; None where nothing does."""
+        """Return what is at this path in the value; None if nothing is."""
         for step in self.steps:
             if isinstance(step, str):
                 value = value.get(step) if isinstance(value, dict) else None
@@ -61,11 +61,14 @@ class Expression:
 
     @classmethod
     def read(cls, written: str) -> "Expression":
-        """Return the expression; ValueError for what is none. Values are JSON; `null`: or nothing is there."""
+        """Return the expression.
+
+        Raises ValueError if the text is none. Values are JSON; `null` also matches a missing value.
+        """
         return cls(tuple(_condition(part) for part in written.split(" and ")))
 
     def holds(self, status: int, body: Any) -> bool:
-        """Tell whether an answer is what the expression says; `body` is the parsed JSON, None without one."""
+        """Tell whether an answer fulfils the expression; `body` is the parsed JSON, or None."""
         return all(condition.holds(status, body) for condition in self.conditions)
 
 

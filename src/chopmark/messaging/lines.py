@@ -1,4 +1,4 @@
-"""Connections to a mail server that wait for the next message: most of a short mail's cost is its connection's."""
+"""A pool of connections to a mail server, kept open because connecting takes most of the time of a short mail."""
 
 import asyncio
 import contextlib
@@ -6,15 +6,15 @@ import contextlib
 import aiosmtplib
 
 MOST_KEPT = 4
-"""Connections that wait at a time; when more messages come at once, more are made, and given up afterwards."""
+"""The most idle connections. If more messages are sent at once, more connections are made and closed afterwards."""
 IDLE_S = 5.0
-"""How long one waits: less than any usual server does (RFC 5321 s.4.5.3.2.7 asks for five minutes)."""
+"""How long a connection stays idle: less than servers usually allow (RFC 5321 s.4.5.3.2.7 asks for five minutes)."""
 MOST_MESSAGES = 100
 LEAVES_WITHIN_S = 1.0
 
 
 class Line:
-    """A connection, in use by one message at a time."""
+    """A connection that carries one message at a time."""
 
     def __init__(self, client: aiosmtplib.SMTP) -> None:
         self.client = client
@@ -22,7 +22,10 @@ class Line:
         self.idle: asyncio.TimerHandle | None = None
 
     async def begins(self, sender: str) -> bool:
-        """Begin a mail; False, and the connection is given up, when the server does not take it, whatever it says."""
+        """Begin a mail (MAIL FROM).
+
+        If the server refuses it, for whatever reason, close the connection and return False.
+        """
         try:
             await self.client.mail(sender)
         except (aiosmtplib.SMTPException, OSError):
@@ -38,14 +41,14 @@ class Line:
         self.client.close()
 
     async def leave(self) -> None:
-        """Say goodbye and end the connection; nothing that was handed over can be undone by it."""
+        """Send QUIT and close the connection. This cannot undo a mail that was handed over."""
         with contextlib.suppress(aiosmtplib.SMTPException, OSError):
             await self.client.quit(timeout=LEAVES_WITHIN_S)
         self.drop()
 
 
 class Lines:
-    """The connections that wait, the one used last is taken first; each ends when it was idle for too long."""
+    """The idle connections. The one used last is taken first; each is closed after it was idle for too long."""
 
     def __init__(self, idle_s: float = IDLE_S, most_messages: int = MOST_MESSAGES) -> None:
         self._idle_s = idle_s
@@ -54,7 +57,7 @@ class Lines:
         self._leaving: set[asyncio.Task[None]] = set()
 
     def take(self) -> Line | None:
-        """Return a connection that the server has not closed as far as is known, or None."""
+        """Return an idle connection that is open as far as is known, or None."""
         while self._waiting:
             line = self._waiting.pop()
             if line.idle is not None:
@@ -65,7 +68,10 @@ class Lines:
         return None
 
     async def give(self, line: Line) -> None:
-        """Keep a connection whose message was taken, unless it has carried enough or there are enough of them."""
+        """Keep a connection whose message was taken.
+
+        Close it if it has carried `most_messages`, or if enough are idle.
+        """
         line.messages += 1
         if line.messages >= self._most_messages or len(self._waiting) >= MOST_KEPT or not line.client.is_connected:
             await line.leave()
@@ -74,7 +80,7 @@ class Lines:
         self._waiting.append(line)
 
     async def close(self) -> None:
-        """End the connections that wait."""
+        """Close the idle connections."""
         waiting, self._waiting = self._waiting, []
         for line in waiting:
             if line.idle is not None:

@@ -1,8 +1,9 @@
-"""Mitake (三竹): form in, an INI-like text out, and errors inside HTTP 200.
+"""Mitake (三竹): the request is a form, the answer a text like an INI file; errors come with HTTP 200.
 
-Its default character set is Big5, a line break in a text is the character 6, and a message without `vldtime` is tried
-for 24 hours. `clientid` names the message: Mitake answers a second one of twelve hours with the first one's number.
-The codes are those of its public document; the firm's contract document wins.
+The default character set is Big5, a line break in a text is character 6, and a message without `vldtime` is tried for
+24 hours. `clientid` identifies the message: if it comes again within twelve hours, Mitake does not send it again and
+answers with the number of the first one. The status codes are from its public document; the document of the firm's
+contract takes precedence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,25 +26,25 @@ LONGEST_CLIENT_ID: Final = 36
 ASKED_AT_ONCE: Final = 100
 
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
-    # Mitake itself: another gateway now, Mitake later
+    # a fault of Mitake: use another gateway now, and Mitake again later
     "*": (FaultReason.BUSY, Verdict.LATER),  # a system error
     "a": (FaultReason.BUSY, Verdict.LATER),  # sending is stopped for now
     "b": (FaultReason.BUSY, Verdict.LATER),
-    "l": (FaultReason.BUSY, Verdict.LATER),  # too many connections at a time
+    "l": (FaultReason.BUSY, Verdict.LATER),  # too many connections at the same time
     "r": (FaultReason.BUSY, Verdict.LATER),  # the system is stopped
-    "w": (FaultReason.BUSY, Verdict.LATER),  # too many questions
-    # our account there: nothing gets better until somebody acts
+    "w": (FaultReason.BUSY, Verdict.LATER),  # too many queries
+    # our account at Mitake: an operator has to act
     "c": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # no user name
     "d": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # no password
     "e": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # wrong user name or password
     "f": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # the account has ended
     "h": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # the account is blocked
-    "k": (FaultReason.NOT_ALLOWED, Verdict.ALARM),  # our network address is not on its list
+    "k": (FaultReason.NOT_ALLOWED, Verdict.ALARM),  # our network address is not on Mitake's list
     "m": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # the password must be changed
     "n": (FaultReason.AUTHENTICATION, Verdict.ALARM),  # the password has ended
     "p": (FaultReason.NOT_ALLOWED, Verdict.ALARM),  # the account may not send by HTTP
     "s": (FaultReason.CREDIT, Verdict.ALARM),  # it cannot be charged
-    # this message: nobody can mend it
+    # the message: no other gateway can do better
     "t": (FaultReason.TOO_LATE, Verdict.FINAL),
     "u": (FaultReason.CONTENT, Verdict.FINAL),  # an empty text
     "v": (FaultReason.DESTINATION, Verdict.FINAL),  # no such number
@@ -52,7 +53,7 @@ REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
     "5": (FaultReason.CONTENT, Verdict.FINAL),  # the text is refused
     "6": (FaultReason.DESTINATION, Verdict.FINAL),
     "7": (FaultReason.BARRED, Verdict.FINAL),  # the number is disabled
-    # its life ended there, or somebody cancelled it: the other channel is offered
+    # it expired at Mitake, or was cancelled there: the page offers the other channel
     "8": (FaultReason.TOO_LATE, Verdict.FINAL),
     "9": (FaultReason.TOO_LATE, Verdict.FINAL),
 }
@@ -65,7 +66,7 @@ STATES: Final[Mapping[str, ReportState]] = {
 
 
 class Mitake:
-    """Sends to one account at Mitake, which cuts texts of more than `most_segments` SMS without asking."""
+    """Sends over one account at Mitake. Mitake would silently cut a text of more than `most_segments` SMS."""
 
     repeats = False
 
@@ -133,7 +134,10 @@ class Mitake:
         return Report(number, state, code) if number and state is not None else None
 
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
-        """Ask what became of messages: a line each, msgid, statuscode and time with tabs between."""
+        """Ask what became of messages.
+
+        The answer has one line for each: msgid, statuscode and time, separated by tabs.
+        """
         found: list[Report] = []
         for first in range(0, len(provider_ids), ASKED_AT_ONCE):
             asked = provider_ids[first : first + ASKED_AT_ONCE]
@@ -149,7 +153,7 @@ class Mitake:
         return found
 
     async def probe(self) -> Reached | GatewayFault:
-        """As `Probing.probe`: a question about no message is answered with the points that are left."""
+        """As `Probing.probe`: a query without a message is answered with the points that are left."""
         form = {"username": self._user, "password": self._password.reveal()}
         said = await self.wire.post("/api/mtk/SmQuery", query={"CharsetURL": "UTF8"}, form=form)
         if isinstance(said, GatewayFault):
@@ -169,22 +173,22 @@ class Mitake:
         return await self.wire.certificate_until()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 def fields_of(body: str) -> dict[str, str]:
-    """Return the `name=value` lines of an answer, whatever sections they stand in; the names in lower case."""
+    """Return the `name=value` lines of all sections of an answer, with the names in lower case."""
     lines = (line.partition("=") for line in body.splitlines())
     return {name.strip().lower(): value.strip() for name, between, value in lines if between}
 
 
 def client_id(message_id: str) -> str:
-    """Return what names a message at the gateway: its id, or a digest where that is too long."""
+    """Return the id of a message at the gateway: its own id, or a digest of it if that is too long."""
     return message_id if len(message_id) <= LONGEST_CLIENT_ID else sha256(message_id.encode()).hexdigest()[:32]
 
 
 def mitake(config: GatewayConfig) -> Mitake:
-    """Return the gateway of one entry of the list."""
+    """Return the gateway for one entry of the list of gateways."""
     options = Options(config)
     made = Mitake(
         config.name,
@@ -200,7 +204,7 @@ def mitake(config: GatewayConfig) -> Mitake:
 
 
 def endpoint_of(options: Options, usual: str) -> Endpoint:
-    """Return where a gateway answers, from the options that all HTTPS gateways have."""
+    """Return the endpoint of a gateway, from the options that all HTTPS gateways have."""
     return Endpoint(
         options.take("url", usual),
         options.path("trust"),

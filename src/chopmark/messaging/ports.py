@@ -1,4 +1,4 @@
-"""What delivery needs from others: gateways that carry a message, and the rows of work waiting to be done."""
+"""What delivery needs: gateways that send messages, and the rows of the outbox."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,13 +55,13 @@ _CODES: Mapping[Operation, Purpose] = {
 
 
 def code_purpose(operation: Operation) -> Purpose:
-    """Return what the message with the code of such an order is about."""
+    """Return the purpose of the message with the code, for an order of this operation."""
     return _CODES[operation]
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that goes with a mail; `content_type` is the header's value, `name` plain ASCII."""
+    """A file attached to a mail; `content_type` is the value of the header, `name` plain ASCII."""
 
     name: str
     content_type: str
@@ -70,13 +70,12 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message to one destination; a retry or another gateway gets this very value again.
+    """One message to one destination. For a retry and for the next gateway the same value is used.
 
-    `message_id` is the work row's id and tells a provider that two sends are one. `at` is when the
-    code or event came to be, aware UTC; after `ttl_s` seconds from it the message is worthless.
-    The destination is E.164 or an e-mail address; `subject` is shown for e-mail only and holds no
-    secret; `code` is the code that `text` spells, for a gateway that must treat it apart; an `attachment` goes
-    with mail only.
+    `message_id` is the id of the row of the outbox, by which a provider can recognise a message that is sent again.
+    `at` is when the code was made or the event happened, aware UTC; `ttl_s` seconds later the message expires. The
+    destination is E.164 or an e-mail address. `subject` is for e-mail only and contains no secret. `code` is the code
+    within `text`, for a gateway that must handle it separately. `attachment` is for e-mail only.
     """
 
     message_id: str
@@ -92,18 +91,21 @@ class Message:
     code: Secret | None = None
     attachment: Attachment | None = None
     handed_at: datetime | None = None
-    """When this attempt began; None: as the message came to be."""
+    """When this attempt began; None: at the same time as `at`."""
 
     @property
     def left_s(self) -> int:
-        """Whole seconds that are left of the message's life, at least one."""
+        """Whole seconds until the message expires, at least one."""
         used = timedelta(0) if self.handed_at is None else self.handed_at - self.at
         return max(1, self.ttl_s - int(used.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A gateway took the message over; that says nothing about the handset. `provider_id` is its own number."""
+    """A gateway took the message; whether it reached the phone is not known.
+
+    `provider_id` is the gateway's own id for it.
+    """
 
     gateway: str
     provider_id: str | None
@@ -117,48 +119,48 @@ class FaultReason(StrEnum):
     TIMEOUT = "timeout"
     DROPPED = "dropped"
     TLS = "tls"
-    AUTHENTICATION = "authentication"  # it does not know our account, or its password has ended
+    AUTHENTICATION = "authentication"  # it does not accept our account, or the password has expired
     NOT_ALLOWED = "not_allowed"  # it does not accept our network address, or our account may not do this
     CREDIT = "credit"  # our account there has no money left
-    BUSY = "busy"  # the gateway asks to come later
+    BUSY = "busy"  # the gateway asks us to try later
     SENDER = "sender"  # it does not accept our sender address or name
     CONTENT = "content"  # it does not accept this text
     DESTINATION = "destination"  # the number or address does not exist or is malformed
-    BARRED = "barred"  # the number takes no messages of this kind: barred by the customer, black-listed
-    DEFERRED = "deferred"  # it takes nothing for this recipient now: a full mailbox, greylisting
-    PROTOCOL = "protocol"  # it speaks another protocol, or lacks a part that we insist on (STARTTLS)
+    BARRED = "barred"  # the number takes no messages of this kind: barred by the customer, on a block list
+    DEFERRED = "deferred"  # it takes no mail for this recipient now: a full mailbox, greylisting
+    PROTOCOL = "protocol"  # it uses another protocol, or lacks a part that we require (STARTTLS)
     FATE_UNKNOWN = "fate_unknown"  # it may have taken the message: its answer was lost
-    BUDGET = "budget"  # our own limit of messages or money is used up
-    BREAKERS_OPEN = "breakers_open"  # every gateway failed lately and rests
-    TOO_LATE = "too_late"  # the message's life is over
+    BUDGET = "budget"  # our own limit of messages or money is reached
+    BREAKERS_OPEN = "breakers_open"  # all gateways failed lately, so none is used now
+    TOO_LATE = "too_late"  # the message has expired
     NO_GATEWAY = "no_gateway"  # none is configured for the channel
 
 
 OF_RECIPIENT = frozenset(
     {FaultReason.DESTINATION, FaultReason.BARRED, FaultReason.DEFERRED, FaultReason.CONTENT, FaultReason.BUDGET}
 )
-"""What says nothing about the gateway, and nothing about anybody else's message."""
+"""The reasons that are no faults of the gateway: they concern one recipient, one text, or our own limits."""
 
 
 class Verdict(StrEnum):
-    """What is to be done with a message that a gateway did not take, or perhaps took."""
+    """What to do with a message that a gateway did not take, or may have taken."""
 
     LATER = "later"
-    """Not taken. Another gateway may take it now, the same one later."""
+    """Not taken. Another gateway may take it now, and the same one later."""
     OTHER = "other"
-    """Not taken, and this gateway will not take this message; another one may."""
+    """Not taken, and this gateway will never take this message. Another one may."""
     ALARM = "alarm"
-    """Not taken. As LATER, and nothing gets better here until an operator acts: wrong account, no credit."""
+    """Not taken. Like LATER, but an operator has to act before this gateway works again: wrong account, no credit."""
     FINAL = "final"
-    """Not taken, and no gateway can: the customer has to be told."""
+    """Not taken, and no other gateway can take it. The customer has to be told."""
     UNKNOWN = "unknown"
-    """Perhaps taken. Never again by this gateway; another one carries the same code."""
+    """Perhaps taken. It is never handed to this gateway again; the next gateway gets the same message and code."""
 
 
 class GatewayFault(Exception):
-    """A gateway did not take a message, or its answer was lost. Carries codes only: no address, no text, no words.
+    """A gateway did not take a message, or its answer was lost. Contains only codes: no address and no text.
 
-    `detail` is the gateway's own code for it, letters and digits, for the operator.
+    `detail` is the gateway's own code for the fault (letters and digits), for the operator.
     """
 
     def __init__(
@@ -174,9 +176,9 @@ class GatewayFault(Exception):
         self.reason = reason
         self.verdict = verdict
         self.named = because or reason
-        """What goes on record: where a gateway only rests, why it does."""
+        """The reason to store: if the breaker of the gateway was open, the reason why."""
         self.perhaps = perhaps
-        """Whether the gateway may have the message although it may be handed over again (`Gateway.repeats`)."""
+        """Whether the gateway may have taken the message, although it may be handed over again (`Gateway.repeats`)."""
         self.detail = detail if detail.isascii() and detail.replace("-", "").replace("_", "").isalnum() else ""
 
     @property
@@ -186,11 +188,11 @@ class GatewayFault(Exception):
 
 
 class Gateway(Protocol):
-    """Carries messages of one channel."""
+    """Sends messages of one channel."""
 
     @property
     def channel(self) -> Channel:
-        """The channel it serves."""
+        """The channel whose messages it sends."""
         ...
 
     @property
@@ -200,28 +202,28 @@ class Gateway(Protocol):
 
     @property
     def repeats(self) -> bool:
-        """Whether a message may be handed over twice when the first answer was lost.
+        """Whether a message may be handed over again if the first answer was lost.
 
-        True where the protocol asks for that (RFC 5321 s.4.5.4.1: a mail whose answer was lost is sent again, with
-        the same Message-ID), False where the customer would get, and the firm would pay for, a second message.
+        True if the protocol demands it (RFC 5321 s.4.5.4.1: a mail whose answer was lost is sent again, with the same
+        Message-ID). False if the customer would get a second message, and the firm would pay for it.
         """
         ...
 
     async def send(self, message: Message) -> Receipt:
-        """Hand the message over, once; raises GatewayFault, and nothing else, when it was not taken for certain.
+        """Hand the message over once. Raises GatewayFault, and nothing else, unless it is certain that it was taken.
 
-        What is raised for a lost answer has the verdict UNKNOWN, unless the gateway `repeats`.
+        If the answer was lost, the fault has the verdict UNKNOWN, unless the gateway `repeats`.
         """
         ...
 
     async def close(self) -> None:
-        """End what it keeps open between messages."""
+        """Close the connections that it keeps open between messages."""
         ...
 
 
 @runtime_checkable
 class CodesOnce(Protocol):
-    """A gateway that `repeats`, though not codes: a notice may come twice, a code's fate is on record."""
+    """A gateway that `repeats` notices but not codes: a notice may arrive twice; attempts to send a code are stored."""
 
     @property
     def codes_once(self) -> bool:
@@ -230,7 +232,7 @@ class CodesOnce(Protocol):
 
 
 class OutboxJobKind(StrEnum):
-    """What a row of the outbox asks for; each is done by an idempotent function in `jobs`."""
+    """The kinds of jobs in the outbox. An idempotent function in `jobs` does each of them."""
 
     CODE = "code"
     NOTICE = "notice"
@@ -241,14 +243,14 @@ class OutboxJobKind(StrEnum):
 
 
 OTHER_VERSION = "other_version"
-"""The fact of a notice that names the version of the other channel's contact, which gets it where this one cannot."""
+"""The fact of a notice with the version of the contact of the other channel, which gets it if this contact cannot."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxJob:
-    """One row of the outbox: what is to be done and for whom, never a code, a destination or another secret.
+    """One row of the outbox: what to do and for whom. It never contains a code, a destination or another secret.
 
-    `attempts` counts the claims, this one included. Times are aware UTC; None as `expires_at` never expires.
+    `attempts` counts the leases, this one included. Times are aware UTC. If `expires_at` is None, it never expires.
     """
 
     id: str
@@ -268,15 +270,15 @@ LeafT_contra = TypeVar("LeafT_contra", contravariant=True)
 
 
 class Outbox(Protocol[LeafT_contra]):
-    """The rows of the outbox. A claim is a lease: whoever lets it run out has lost the row.
+    """The rows of the outbox. A process leases rows; when its lease has expired, it must not change them any more.
 
-    `LeafT_contra` is the audit record, which this package does not know.
+    `LeafT_contra` stands for the audit record, a type that this package must not import.
     """
 
     async def claim(
         self, kinds: Sequence[OutboxJobKind], limit: int, holder: str, now: datetime, lease_s: int
     ) -> list[OutboxJob]:
-        """Lease up to `limit` due rows of these kinds to `holder`, oldest first; no two holders share one."""
+        """Lease up to `limit` due rows of these kinds to `holder`, oldest first. No two holders get the same row."""
         ...
 
     async def done(
@@ -288,16 +290,16 @@ class Outbox(Protocol[LeafT_contra]):
         record: LeafT_contra | None,
         instead: tuple[OutboxJob, ...] = (),
     ) -> bool:
-        """Close the row, append the record and queue what is done instead, in one transaction.
+        """Close the row, append the record and queue the jobs that replace it, in one transaction.
 
-        False, and nothing written, without the lease.
+        Return False, with nothing written, if the lease was lost.
         """
         ...
 
     async def done_all(self, works: Sequence[OutboxJob], holder: str, now: datetime, outcome: str) -> int:
-        """Close rows that have no record of their own; return how many: those whose lease is lost stay as they are."""
+        """Close rows that have no audit record, and return how many. Rows whose lease was lost stay as they are."""
         ...
 
     async def retry(self, work: OutboxJob, holder: str, at: datetime, reason: str) -> bool:
-        """Give the row back, due again at `at`; False without the lease."""
+        """Release the row, due again at `at`. Return False if the lease was lost."""
         ...

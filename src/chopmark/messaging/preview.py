@@ -1,8 +1,8 @@
-"""Every text message that customers can get, as a phone shows it, and what is wrong with it.
+"""A preview of every text message that customers can get, with what is wrong with it.
 
-A carrier drops a text with a web address or a telephone number that was not registered beforehand, a gateway that
-speaks Big5 loses what Big5 does not have, and a second SMS may come late or never. So each text is looked at when the
-counter starts, and not when the first customer waits for one.
+A carrier drops a text with a web address or a telephone number that was not registered with it. A gateway that uses
+Big5 loses the characters that Big5 lacks. A second SMS may arrive late or never. So every text is checked when the
+process starts, and not when the first customer waits for one.
 """
 
 import re
@@ -19,7 +19,7 @@ from chopmark.messaging.templates import CodeParts, Language, Sender, write_code
 
 MOST_OF_CODE: Final = 1
 MOST_OF_NOTICE: Final = 2
-"""A code fits one SMS, so that it comes whole or not at all; a notice may take two."""
+"""A code must fit one SMS, so that it arrives completely or not at all; a notice may take two."""
 _SAMPLE_AT: Final = datetime(2026, 11, 22, 16, 30, tzinfo=UTC)
 _LINK: Final = re.compile(
     r"[a-z]+://|www\.|(?<![a-z0-9-])[a-z0-9-]+\.(?:com|net|org|tw|io|ly|me|cc|gl)(?![a-z0-9])", re.IGNORECASE
@@ -37,7 +37,7 @@ _SHOWN_TIME: Final = re.compile(r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}")
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One text with made-up values: no code is in it that was ever sent."""
+    """One text with made-up values; its code was never sent to anybody."""
 
     purpose: Purpose
     language: Language
@@ -48,7 +48,7 @@ class Preview:
 
 
 def previews(sender: Sender, digits: int, life: timedelta) -> Iterator[Preview]:
-    """Yield every text for a phone, in both languages, with the longest values that it can have."""
+    """Yield every text for a phone in both languages, with the longest values that are possible."""
     for purpose in Purpose:
         for language in Language:
             text = _sample(sender, purpose, language, digits, life)
@@ -64,7 +64,7 @@ def previews(sender: Sender, digits: int, life: timedelta) -> Iterator[Preview]:
 
 
 def text_faults(sender: Sender, digits: int, life: timedelta) -> list[str]:
-    """Return what keeps texts from arriving, a sentence each; empty when all of them will."""
+    """Return the faults that can keep texts from arriving, one sentence for each; empty if there are none."""
     return [
         f"the text {one.purpose.value} in {one.language.value} {fault}"
         for one in previews(sender, digits, life)
@@ -73,7 +73,7 @@ def text_faults(sender: Sender, digits: int, life: timedelta) -> list[str]:
 
 
 def faults_of(text: str, count: int, most: int, digits: int) -> tuple[str, ...]:
-    """Return what is wrong with a text that takes `count` messages, where `most` are allowed."""
+    """Return what is wrong with a text that takes `count` SMS, if `most` are allowed."""
     found: list[str] = []
     if count > most:
         found.append(f"takes {count} SMS, more than {most}: shorten the firm's name in the brand file")

@@ -1,4 +1,4 @@
-"""Trying a gateway without sending anything: is the account right, how much is left, until when its certificate is."""
+"""Test a gateway without sending a message: its account, the credit that is left, the end of its TLS certificate."""
 
 import asyncio
 import ssl
@@ -11,16 +11,16 @@ from chopmark.messaging.ports import GatewayFault
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A gateway answered as it should. `left` is what the provider says is left on the account, in its own unit."""
+    """A gateway answered as expected. `left` is the credit of the account, in the unit of the provider."""
 
     left: str = ""
     tried: bool = True
-    """Whether the account was tried, and not the connection alone."""
+    """Whether the account was tested, not only the connection."""
 
 
 @runtime_checkable
 class Probing(Protocol):
-    """A gateway that can be tried without sending."""
+    """A gateway that can be tested without sending."""
 
     @property
     def name(self) -> str:
@@ -28,13 +28,13 @@ class Probing(Protocol):
         ...
 
     async def probe(self) -> Reached | GatewayFault:
-        """Ask as a message would, and send none."""
+        """Send a query over the same account as messages, but no message."""
         ...
 
 
 @runtime_checkable
 class Shown(Protocol):
-    """A gateway that shows a certificate."""
+    """A gateway that presents a TLS certificate."""
 
     @property
     def name(self) -> str:
@@ -42,12 +42,12 @@ class Shown(Protocol):
         ...
 
     async def certificate_until(self) -> datetime | None:
-        """Return until when its TLS certificate is, aware UTC; None without TLS, and where it cannot be reached."""
+        """Return when its TLS certificate ends, aware UTC; None without TLS, or if the gateway cannot be reached."""
         ...
 
 
 async def certificate_until(host: str, port: int, tls: ssl.SSLContext, within_s: float) -> datetime | None:
-    """Return until when the certificate is that a server shows, aware UTC; None where there is no verified one."""
+    """Return when the certificate of a server ends, aware UTC; None if there is none that can be verified."""
     try:
         async with asyncio.timeout(within_s):
             _, writer = await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
@@ -60,6 +60,6 @@ async def certificate_until(host: str, port: int, tls: ssl.SSLContext, within_s:
 
 
 def plain_number(said: str) -> str:
-    """Return what a provider says is left, where it is a number; otherwise nothing."""
+    """Return the credit that a provider reports if it is a number, otherwise an empty text."""
     said = said.strip()
     return said if said and len(said) <= 20 and said.replace(".", "", 1).replace(",", "").isdigit() else ""

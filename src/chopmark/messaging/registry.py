@@ -1,7 +1,7 @@
-"""Kinds of gateways by name: those of this package, and those that a firm's own package brings.
+"""The kinds of gateways by name: those of this package, and those of a firm's own package.
 
-A package of the firm names its kinds in the entry-point group `chopmark.gateways`; each names a function that takes a
-`GatewayConfig` and returns a `Gateway`. The kit in `chopmark.testing.gateways` says whether such a gateway will do.
+A firm's package names its kinds in the entry-point group `chopmark.gateways`; each entry point is a function that takes
+a `GatewayConfig` and returns a `Gateway`. The tests in `chopmark.testing.gateways` check such a gateway.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,10 +28,10 @@ SHIPPED: Final[Mapping[str, Factory]] = {
 
 
 def gateway_of(config: GatewayConfig, foreign: Iterable[EntryPoint] | None = None) -> Gateway:
-    """Return the gateway of one entry of the list; `foreign` are entry points, by default those that are installed.
+    """Return the gateway for one entry of the list; `foreign` are entry points, by default those that are installed.
 
     Raises:
-        GatewayMisconfigured: nobody knows this kind, two packages claim it, or its options are wrong.
+        GatewayMisconfigured: no package has this kind, two packages have it, or its options are wrong.
     """
     found = entry_points(group=GROUP) if foreign is None else foreign
     named = [point for point in found if point.name == config.kind]

@@ -1,7 +1,7 @@
-"""The words of reminders that a certificate ends, and the entry for the customer's calendar that goes with the mail.
+"""The texts of reminders that a certificate ends, and the calendar entry attached to the mail.
 
-A reminder says until when the customer can trade and what to do. It holds no link and no telephone number to a phone,
-asks for a time outside the opening, and tells whoever has renewed already to ignore it.
+A reminder says until when the customer can trade and what to do. It has no link, and on a phone no telephone number. It
+asks the customer to renew outside the opening hours of the market, and to ignore it after renewing.
 """
 
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from chopmark.messaging.ports import Attachment
 from chopmark.messaging.templates import Language, Sender, Written, account_words
 
 _LINE_OCTETS: Final = 75
-"""A line of a calendar has at most so many octets, its end not counted (RFC 5545 s.3.1)."""
+"""The most octets of a line of a calendar, without its line end (RFC 5545 s.3.1)."""
 MOST_CERTIFICATES: Final = 999
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """When the customer's certificates end: the first one's last trading day and last day, and how many there are."""
+    """The last trading day and the last day of the certificate that ends first, and how many certificates end."""
 
     last_trading_day: date
     last_day: date
     certificates: int
     over: bool = False
-    """Whether the last session has begun already: what the certificate can still do is renew."""
+    """Whether the last session has begun already, so that the certificate can only be used to renew."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.certificates <= MOST_CERTIFICATES:
@@ -37,7 +37,7 @@ class Ends:
 def write_reminder(
     sender: Sender, language: Language, channel: Channel, ends: Ends, *, account_last3: str | None
 ) -> Written:
-    """Return the reminder. ValueError when the account's last characters have not their form."""
+    """Return the reminder. Raises ValueError if `account_last3` is malformed."""
     many = ends.certificates > 1
     parts = {
         "firm": sender.name(language),
@@ -131,8 +131,8 @@ def calendar_entry(
 ) -> Attachment:
     """Return the entry for the customer's calendar (RFC 5545), with an alarm at 14:00 on the day before.
 
-    The entry of one certificate has the same UID in every mail, so that a calendar replaces the one that it has. The
-    UID is a hash: the entry says nothing of the certificate.
+    The entry of one certificate has the same UID in every mail, so that a calendar replaces the earlier entry. The UID
+    is a hash, so the entry reveals nothing about the certificate.
     """
     summary, description = (words % {"firm": sender.name(language)} for words in _EVENT[language])
     lines = (
@@ -161,13 +161,13 @@ def calendar_entry(
 
 
 def _escaped(text: str) -> str:
-    """Return a text value as RFC 5545 s.3.3.11 has it."""
+    """Return a text value escaped by RFC 5545 s.3.3.11."""
     escaped = text.replace("\\", "\\\\").replace(";", "\\;").replace(",", "\\,")
     return escaped.replace("\n", "\\n")
 
 
 def _folded(line: str) -> bytes:
-    """Return the line with its end, folded at 75 octets; no character is cut in two (RFC 5545 s.3.1)."""
+    """Return the line with its line end, folded at 75 octets without splitting a character (RFC 5545 s.3.1)."""
     parts: list[bytes] = []
     part = b""
     for character in line:

@@ -1,8 +1,8 @@
-"""Delivery reports: what a gateway says later of a message that it took.
+"""Delivery reports: what a gateway says later about a message that it took.
 
-A report comes by itself, to an address that only the gateway knows, or is asked for. It may come late or twice; one
-that comes before we know that the message was taken is kept, and put on its message a few seconds later. It changes
-what is said of the message, and nothing else: a code is right or wrong whatever a gateway says of its message.
+A gateway sends reports to an address that only it knows, or it is asked for them. A report may come late or twice. If
+it comes before the message is stored as taken, it is kept and added to the message some seconds later. A report
+changes only what is shown about the message. It never decides whether a code is right.
 """
 
 import hmac
@@ -24,13 +24,13 @@ class ReportState(StrEnum):
     """What became of a message on its way."""
 
     WAITING = "waiting"  # at the carrier; the phone is off
-    DELIVERED = "delivered"  # on the handset
-    FAILED = "failed"  # and nobody tries any more
+    DELIVERED = "delivered"  # on the phone
+    FAILED = "failed"  # not delivered, and not tried any more
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One report; `provider_id` is the gateway's number of the message, `detail` its own code for the state."""
+    """One report. `provider_id` is the gateway's id of the message, `detail` its own code for the state."""
 
     provider_id: str
     state: ReportState
@@ -39,7 +39,7 @@ class Report:
 
 @runtime_checkable
 class Reports(Protocol):
-    """A gateway that reports, besides carrying messages."""
+    """A gateway that reports what became of its messages."""
 
     @property
     def name(self) -> str:
@@ -48,21 +48,21 @@ class Reports(Protocol):
 
     @property
     def report_secret(self) -> Secret | None:
-        """What stands at the end of the address to which it reports; None: it is only asked."""
+        """The secret at the end of the address to which it sends reports; None: it only answers queries."""
         ...
 
     def read_report(self, fields: Mapping[str, str]) -> Report | None:
-        """Return the report that came with these fields; None when it is none of this gateway's."""
+        """Return the report with these fields; None if they are no report of this gateway."""
         ...
 
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
-        """Ask what became of messages; an answer that is lost or says nothing of one is no report of it."""
+        """Ask what became of messages. A message without an answer has no report in the result."""
         ...
 
 
 @runtime_checkable
 class Arriving(Protocol):
-    """A gateway to which reports come over its own connection."""
+    """A gateway that gets reports over its own connection."""
 
     def arrived(self) -> list[Report]:
         """Return the reports that came since the last call."""
@@ -71,37 +71,36 @@ class Arriving(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unreported:
-    """A message that a gateway took, and of which it has said nothing final."""
+    """A message that a gateway took, without a final report yet."""
 
     gateway: str
     provider_id: str
 
 
 class ReportStore(Protocol):
-    """Keeps what was reported."""
+    """Stores reports."""
 
     async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
-        """Put a final report on its message; False when it is not new, or the message is not known (yet).
+        """Add a final report to its message. False if it is not new, or the message is not known (yet).
 
-        A message that was said to have failed may turn out delivered, and not the other way round. The report of a
-        message that is not known is kept for `settle`.
+        DELIVERED may replace FAILED, but not the other way round. A report of an unknown message is kept for `settle`.
         """
         ...
 
     async def settle(self, now: datetime) -> int:
-        """Put reports that came too early on their messages; return how many messages were found."""
+        """Add reports that came too early to their messages; return how many messages were found."""
         ...
 
     async def unreported(self, gateways: Sequence[str], now: datetime, most: int) -> list[Unreported]:
-        """Return messages of these gateways that are due to be asked for, and note that they are asked for now.
+        """Return the messages of these gateways that are due for a query, and store that they are queried now.
 
-        Each is asked for when half a minute has passed, and then whenever its age has doubled, for a day.
+        A message is queried after half a minute, and then whenever its age has doubled, for one day.
         """
         ...
 
 
 class DeliveryReports:
-    """Takes reports that come, and asks for those that do not."""
+    """Receives reports, and asks for missing ones."""
 
     def __init__(self, gateways: Iterable[Gateway], store: ReportStore, clock: Clock) -> None:
         self._gateways: Mapping[str, Reports] = {one.name: one for one in gateways if isinstance(one, Reports)}
@@ -109,9 +108,9 @@ class DeliveryReports:
         self._clock = clock
 
     async def came(self, gateway: str, secret: str, fields: Mapping[str, str]) -> bool:
-        """Take a report that came to an address; False when there is no such address.
+        """Receive a report at an address; False if there is no such address.
 
-        Whatever else is wrong with the report is nothing that the sender could mend: it is dropped.
+        A report with another fault is dropped and the result is still True, because sending it again would not help.
         """
         one = self._gateways.get(gateway)
         expected = None if one is None else one.report_secret
@@ -123,7 +122,10 @@ class DeliveryReports:
         return True
 
     async def ask(self) -> int:
-        """Keep what came over connections, and ask for the others; return how many messages were asked for."""
+        """Store the reports that came over connections, and ask for the others.
+
+        Return how many messages were asked for.
+        """
         for name, one in self._gateways.items():
             for report in one.arrived() if isinstance(one, Arriving) else ():
                 await self._keep(name, report)
@@ -137,7 +139,7 @@ class DeliveryReports:
         return len(due)
 
     async def settle(self) -> int:
-        """Put reports that came before their message was known on it; return how many there were."""
+        """Add reports that came before their message was known to that message; return how many there were."""
         return await self._store.settle(self._clock.now())
 
     async def _keep(self, gateway: str, report: Report | None) -> None:

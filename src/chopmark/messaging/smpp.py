@@ -1,7 +1,7 @@
-"""SMPP 3.4: a carrier's or an aggregator's message centre, over a connection that stays.
+"""SMPP 3.4: sends to the message centre of a carrier or an aggregator, over a permanent connection.
 
-A text goes as ASCII where that is the same in the GSM alphabet, else as UCS-2; one that takes several SMS is cut into
-parts that the phone joins. The code's life goes along as the validity period.
+A text is sent as ASCII if it is the same in the GSM alphabet, otherwise as UCS-2. A text of several SMS is split into
+parts that the phone joins. The validity period is the time until the code expires.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ MOST_REPORTS: Final = 10_000
 
 
 class SmppGateway:
-    """Sends over one account at a message centre. Its connection is made when the first message comes."""
+    """Sends over one account at a message centre. It connects when the first message is sent."""
 
     repeats = False
     report_secret: Secret | None = None
@@ -93,14 +93,14 @@ class SmppGateway:
                     if answers[-1].status:
                         break
         except TimeoutError:
-            session.drop()  # an answer that comes now would be nobody's
+            session.drop()  # nothing waits for a later answer any more
             return GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
         except (Lost, OSError):
             return GatewayFault(FaultReason.DROPPED, Verdict.UNKNOWN)
         return self._read(answers)
 
     def _read(self, answers: Sequence[Answer]) -> Receipt | GatewayFault:
-        """Return the receipt of a text whose parts were all taken; a text of which some were is of unknown fate."""
+        """Return the receipt if all parts of a text were taken. If only some were, the fate is unknown."""
         last = answers[-1]
         if not last.status:
             return Receipt(self.name, answers[0].message_id or None)
@@ -154,12 +154,12 @@ class SmppGateway:
             self._reports.append(Report(found["id"][:128], state, found["stat"]))
 
     def read_report(self, fields: Mapping[str, str]) -> Report | None:
-        """Return None: receipts come over the connection."""
+        """Return None: delivery receipts come over the connection."""
         del fields
         return None
 
     async def ask(self, provider_ids: Sequence[str]) -> list[Report]:
-        """Return nothing: receipts come by themselves."""
+        """Return nothing: the message centre sends receipts without being asked."""
         del provider_ids
         return []
 
@@ -181,7 +181,7 @@ class SmppGateway:
         return await certificate_until(address.host, address.port, address.tls, self._reach_s + self._answer_s)
 
     async def close(self) -> None:
-        """Unbind."""
+        """Unbind and close the connection."""
         if self.session is not None:
             await self.session.leave()
             self.session = None
@@ -193,7 +193,7 @@ def _refused(status: int) -> GatewayFault:
 
 
 def pieces_of(content: bytes, size: int, unit: int) -> list[bytes]:
-    """Return content in pieces of `size` octets at most; no surrogate pair is cut in two."""
+    """Return content in pieces of at most `size` octets, without splitting a surrogate pair."""
     pieces: list[bytes] = []
     while content:
         end = min(size, len(content))
@@ -213,7 +213,7 @@ def _validity(seconds: int) -> str:
 
 
 def smpp(config: GatewayConfig) -> SmppGateway:
-    """Return the gateway of one entry of the list."""
+    """Return the gateway for one entry of the list of gateways."""
     options = Options(config)
     host, port = options.need("host"), options.take("port", 2775)
     trust, tls = options.path("trust"), options.take("tls", True)

@@ -1,4 +1,4 @@
-"""One SMPP 3.4 connection: bound as a transceiver, many submits at a time, receipts as they come.
+"""One SMPP 3.4 connection, bound as a transceiver: many submits at the same time, and delivery receipts.
 
 Section numbers are those of the SMPP 3.4 specification, issue 1.2. A PDU is at most 64 KiB here.
 """
@@ -28,11 +28,11 @@ _MESSAGE_PAYLOAD: Final = 0x0424
 
 
 class Lost(Exception):
-    """The connection ended, or spoke nonsense, before an answer came."""
+    """The connection ended, or a PDU was malformed, before an answer came."""
 
 
 class BindRefused(Exception):
-    """The other side does not let us in; `status` is its command_status."""
+    """The message centre refused to bind; `status` is its command_status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"bind refused, {status:#x}")
@@ -41,7 +41,7 @@ class BindRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message centre answers, and as whom we bind there."""
+    """The address of a message centre, and the account with which we bind."""
 
     host: str
     port: int
@@ -63,10 +63,10 @@ class Submit:
     content: bytes = field(repr=False)
     validity: str
     has_header: bool = False
-    """Whether the content begins with a user data header: a part of a longer text."""
+    """Whether the content begins with a user data header, as parts of a longer text do."""
 
     def body(self) -> bytes:
-        """Return the PDU's body; a receipt is asked for whatever becomes of the message."""
+        """Return the body of the PDU. It requests a receipt for success and for failure."""
         return b"".join(
             (
                 _c(""),
@@ -85,14 +85,14 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a submit was answered with."""
+    """The answer to a submit."""
 
     status: int
     message_id: str
 
 
 class Session:
-    """A bound connection. `receipt` is given the text of each delivery receipt (s.4.6.1, appendix B)."""
+    """A bound connection. `receipt` is called with the text of each delivery receipt (s.4.6.1, appendix B)."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receipt: Callable[[str], None]
@@ -109,7 +109,7 @@ class Session:
 
     @classmethod
     async def bound(cls, address: Address, receipt: Callable[[str], None]) -> "Session":
-        """Return a bound session. Raises OSError, BindRefused or Lost; the caller bounds the time."""
+        """Return a bound session. Raises OSError, BindRefused or Lost. The caller has to set a time limit."""
         name = None if address.tls is None else address.host
         reader, writer = await asyncio.open_connection(
             address.host, address.port, ssl=address.tls, server_hostname=name
@@ -135,12 +135,12 @@ class Session:
         return session
 
     async def submit(self, message: Submit) -> Answer:
-        """Submit a message and return what it was answered with; Lost when that did not come."""
+        """Submit a message and return the answer. Raises Lost if none comes."""
         status, body = await self._ask(SUBMIT, message.body())
         return Answer(status, body.partition(b"\0")[0].decode("ascii", "replace"))
 
     async def leave(self) -> None:
-        """Unbind and end the connection; nothing that was handed over is undone by it."""
+        """Unbind and close the connection. Messages that were handed over stay handed over."""
         if not self.ended:
             with contextlib.suppress(Lost, TimeoutError):
                 async with asyncio.timeout(1.0):
@@ -149,7 +149,7 @@ class Session:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     def drop(self) -> None:
-        """End the connection at once; who waits for an answer is told that it is lost."""
+        """Close the connection at once. All that wait for an answer get Lost."""
         self._end()
         self._reading.cancel()
 
@@ -160,7 +160,7 @@ class Session:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(Lost())
-                waiting.exception()  # seen: whoever waited may be gone
+                waiting.exception()  # mark it as retrieved: the waiting task may be gone
         self._waiting.clear()
         self._writer.transport.abort()
 
@@ -196,7 +196,7 @@ class Session:
             self._end()
 
     def _take(self, command: int, status: int, number: int, body: bytes) -> bool:
-        """Take a PDU; False when it was the last one."""
+        """Handle a PDU. Return False if it was the last one."""
         if command & GENERIC_NACK:  # a response, or a negative acknowledgement (s.4.3.1)
             waiting = self._waiting.get(number)
             if waiting is not None and not waiting.done():
@@ -219,7 +219,7 @@ class Session:
         self._enquiring = asyncio.get_running_loop().call_later(ENQUIRES_EVERY_S, self.enquire)
 
     def enquire(self) -> None:
-        """Ask whether the other side is there (s.4.11); one that has said nothing since the last time is not."""
+        """Send enquire_link (s.4.11). If nothing was received since the last one, end the connection instead."""
         if not self.heard:
             self._end()
             return
@@ -230,7 +230,7 @@ class Session:
 
 
 def receipt_in(body: bytes) -> str | None:
-    """Return the text of a deliver_sm that is a delivery receipt; None for another one, or a broken one."""
+    """Return the text of a deliver_sm that is a delivery receipt; None if it is something else or malformed."""
     try:
         at = body.index(0) + 1  # service_type
         for _ in range(2):  # both addresses

@@ -1,4 +1,4 @@
-"""How long a text is on a phone: the character sets and segments of SMS (3GPP TS 23.038, TS 23.040)."""
+"""How many SMS a text takes: character sets and segments (3GPP TS 23.038, TS 23.040)."""
 
 from typing import Final
 
@@ -20,17 +20,16 @@ def is_gsm7(text: str) -> bool:
 
 
 def units(text: str) -> tuple[int, ...]:
-    """Return how many units each character takes: GSM-7 septets, or UCS-2 units when one needs that."""
+    """Return how many units each character takes: GSM-7 septets, or UCS-2 units if the text does not fit GSM-7."""
     if is_gsm7(text):
         return tuple(2 if c in _GSM7_EXTENSION else 1 for c in text)
     return tuple(2 if ord(c) > 0xFFFF else 1 for c in text)
 
 
 def segments(text: str) -> int:
-    """Return how many SMS the text takes; an empty one takes one.
+    """Return how many SMS the text takes; an empty text takes one.
 
-    A joined text has 153 septets or 67 units a segment, and neither an escape pair nor a surrogate
-    pair is cut in two.
+    A text of several SMS has 153 septets or 67 units in each. Escape pairs and surrogate pairs are not split.
     """
     single, joined = (GSM7_SINGLE, GSM7_JOINED) if is_gsm7(text) else (UCS2_SINGLE, UCS2_JOINED)
     sizes = units(text)
@@ -45,7 +44,7 @@ def segments(text: str) -> int:
 
 
 def big5_gaps(text: str) -> tuple[str, ...]:
-    """Return the characters that a gateway speaking Big5 cannot carry, each once, in their order."""
+    """Return the characters that are lost at a gateway that uses Big5: each once, in the order of the text."""
     return tuple(c for c in dict.fromkeys(text) if not _in_big5(c))
 
 

@@ -1,9 +1,9 @@
-"""SMSGO: form in, `name=value` lines out.
+"""SMSGO: the request is a form, the answer has `name=value` lines.
 
-Of its encodings ASCII, BIG5 and UCS2 cut a text after one SMS; those that begin with L carry up to 335 characters.
-So every text goes as LASCII or LUCS2, and nothing is ever cut. It knows no id of ours and no validity.
-The codes are those of its public document as far as it has them; every other one is a refusal that another gateway
-may not share, and the firm's contract document wins.
+The encodings ASCII, BIG5 and UCS2 cut a text after one SMS; those that begin with L take up to 335 characters. So every
+text is sent as LASCII or LUCS2, and none is cut. The interface takes no id of ours and no validity. The status codes
+are from its public document; the document of the firm's contract takes precedence. Any other code counts as a refusal
+after which another gateway may take the message.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,19 +24,19 @@ LONGEST: Final = 335
 REFUSED: Final[Mapping[str, tuple[FaultReason, Verdict]]] = {
     "-1": (FaultReason.PROTOCOL, Verdict.OTHER),  # a wrong parameter
     "-2": (FaultReason.AUTHENTICATION, Verdict.ALARM),
-    "-4": (FaultReason.SENDER, Verdict.ALARM),  # our number there
+    "-4": (FaultReason.SENDER, Verdict.ALARM),  # our sender number at SMSGO
     "-5": (FaultReason.DESTINATION, Verdict.FINAL),
     "-6": (FaultReason.BARRED, Verdict.FINAL),
-    "-1000": (FaultReason.CONTENT, Verdict.OTHER),  # no approved template fits the text
+    "-1000": (FaultReason.CONTENT, Verdict.OTHER),  # no approved template matches the text
     "-60002": (FaultReason.CREDIT, Verdict.ALARM),
-    "-60014": (FaultReason.BARRED, Verdict.FINAL),  # the customer wants no such messages
-    "-999979999": (FaultReason.NOT_ALLOWED, Verdict.ALARM),  # our network address is not on its list
+    "-60014": (FaultReason.BARRED, Verdict.FINAL),  # the customer has barred such messages
+    "-999979999": (FaultReason.NOT_ALLOWED, Verdict.ALARM),  # our network address is not on SMSGO's list
 }
 STATES: Final[Mapping[str, ReportState]] = {"0": ReportState.DELIVERED, "1": ReportState.WAITING}
 
 
 class Smsgo:
-    """Sends to one account at SMSGO; the API key stands where other accounts have a password."""
+    """Sends over one account at SMSGO. The API key is sent in place of a password."""
 
     repeats = False
 
@@ -94,7 +94,7 @@ class Smsgo:
         return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN, detail=code[:12])
 
     def read_report(self, fields: Mapping[str, str]) -> Report | None:
-        """Return the report that came to our address: msgid and statuscode."""
+        """Return the report that was sent to our address, with msgid and statuscode."""
         number, code = fields.get("msgid", ""), fields.get("statuscode", "")
         state = ReportState.FAILED if code.startswith("-") else STATES.get(code)
         return Report(number, state, code[:12]) if number and state is not None else None
@@ -113,7 +113,7 @@ class Smsgo:
         return found
 
     async def probe(self) -> Reached | GatewayFault:
-        """As `Probing.probe`: ask for the points that are left."""
+        """As `Probing.probe`: ask how many points are left."""
         form = {"username": self._user, "password": self._key.reveal()}
         said = await self._wire.post("/sms_gw/query_point.aspx", form=form)
         if isinstance(said, GatewayFault):
@@ -133,11 +133,11 @@ class Smsgo:
         return await self._wire.certificate_until()
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is kept open."""
 
 
 def smsgo(config: GatewayConfig) -> Smsgo:
-    """Return the gateway of one entry of the list."""
+    """Return the gateway for one entry of the list of gateways."""
     options = Options(config)
     made = Smsgo(
         config.name,

@@ -1,4 +1,4 @@
-"""E-mail over the firm's own mail server: over a connection that is kept, the whole hand-over within one time limit."""
+"""E-mail over the firm's own mail server. Connections are kept open; one time limit covers the whole hand-over."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.I
 
 
 class Tls(StrEnum):
-    """How the connection is protected; NONE is for a mail server on this very machine."""
+    """How the connection is protected. NONE is for a mail server on the same machine."""
 
     NONE = "none"
     STARTTLS = "starttls"
@@ -28,7 +28,7 @@ class Tls(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmtpSettings:
-    """Where and as whom mail is handed over. Times are seconds; `total_s` bounds one whole hand-over."""
+    """The mail server and the account. Times are in seconds; `total_s` limits one whole hand-over."""
 
     host: str
     port: int
@@ -53,38 +53,42 @@ class SmtpSettings:
 
 @dataclass(slots=True)
 class _Passage:
-    """How far a mail has come. Once its content has begun to go over, the server may have it, whatever it says."""
+    """How far the sending of a mail is.
+
+    Once its content is being sent, the server may have it, whatever happens then.
+    """
 
     begun: bool = False
 
 
 class SmtpGateway:
-    """Hands mail to one server. `tls_context` replaces the system's trust, for a firm with its own CA.
+    """Hands mail to one server. `tls_context` replaces the trust store of the system, for a firm with its own CA.
 
-    A connection is used again for the next message. One that does not take its sender's address any more is replaced
-    by a new one: until then the server has not heard of the message. What a new connection says is the outcome.
+    A connection is used again for the next message. If the server does not accept the sender (MAIL FROM) on a kept
+    connection, a new one is used instead; the server has not got the message yet. The result of the new connection
+    counts.
     """
 
     def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
         self.channel = Channel.EMAIL
         self.name = name
         self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
-        self.codes_once = True  # a code whose mail may have gone out is not mailed again
+        self.codes_once = True  # a code is not mailed again if its mail may have been sent
         self.settings = settings
         self._tls_context = tls_context
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
         self.lines = Lines()
 
     async def send(self, message: Message) -> Receipt:
-        """Return the receipt once the server took responsibility (RFC 5321 s.4.2.5: 250 after the data).
+        """Return the receipt after the server has taken responsibility (RFC 5321 s.4.2.5: 250 after the data).
 
-        Raises GatewayFault. It is raised outside any handler, so that no server's words or addresses
-        hang on it as a context.
+        Raises GatewayFault. It is raised outside any exception handler, so that its context contains no words of the
+        server and no addresses.
         """
         return await self.send_letter(message)
 
     async def send_letter(self, letter: Letter) -> Receipt:
-        """As `send`, for a mail that is no message to a customer."""
+        """As `send`, for a mail that is not a message to a customer."""
         outcome = await self._attempt(letter)
         if isinstance(outcome, GatewayFault):
             raise outcome
@@ -111,7 +115,7 @@ class SmtpGateway:
         return Receipt(self.name, queued.group(1) if queued else None)
 
     async def _hand_over(self, destination: str, mail: bytes, passage: "_Passage") -> tuple[Line, str]:
-        """Return what the server said when it took the mail, and the connection."""
+        """Return the connection, and the answer of the server that took the mail."""
         line = await self._begun()
         try:
             await line.client.rcpt(destination)
@@ -123,7 +127,7 @@ class SmtpGateway:
         return line, answer
 
     async def _begun(self) -> Line:
-        """Return a connection on which a mail has begun, one that was kept where that is possible."""
+        """Return a connection on which a mail has begun, if possible one that was kept."""
         sender = self.settings.sender_address
         kept = self.lines.take()
         if kept is not None and await kept.begins(sender):
@@ -138,7 +142,7 @@ class SmtpGateway:
         return line
 
     async def reach(self) -> FaultReason | None:
-        """Say hello, begin TLS and log in, as a mail would, and leave; return what keeps that from working."""
+        """Connect, begin TLS and log in as for a mail, then quit. Return what failed, or None."""
         line = Line(self._client())
         try:
             async with asyncio.timeout(self.settings.total_s):
@@ -152,7 +156,7 @@ class SmtpGateway:
         return None
 
     async def close(self) -> None:
-        """End the connections that are kept; one that is needed later is made anew."""
+        """Close the kept connections. A later mail makes a new one."""
         await self.lines.close()
 
     def _client(self) -> aiosmtplib.SMTP:
@@ -171,7 +175,7 @@ class SmtpGateway:
 
 
 def _fault(error: Exception) -> GatewayFault:
-    """Return what the error means, without its words."""
+    """Return the fault that an error means, without its words."""
     match error:
         case aiosmtplib.SMTPRecipientRefused(code=status) if status != 421:  # RFC 5321 s.3.8: the server is closing
             lasting = status >= 500

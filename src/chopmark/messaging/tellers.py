@@ -1,6 +1,6 @@
-"""The ways to operators: mail over the installation's own mail server, and any address that apprise knows.
+"""Messages to operators: mail over the installation's own mail server, and any service that apprise supports.
 
-`apprise` is the extra `alarms`; it is imported where an address of it is used, and nowhere else.
+`apprise` is installed by the extra `alarms`. It is imported only if the settings have an address for it.
 """
 
 import importlib
@@ -21,7 +21,7 @@ MISSING = (
 
 
 class TellerUnfit(Exception):
-    """A way to operators cannot work as the settings have it; the text says why, and holds no address."""
+    """A way to operators cannot work with these settings. The text says why, and contains no address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class AlarmMail:
 
 
 class MailTeller:
-    """Mails one operator."""
+    """Sends mail to one operator."""
 
     def __init__(self, gateway: SmtpGateway, recipient: str) -> None:
         self.name = f"mail to {recipient}"
@@ -56,10 +56,10 @@ class MailTeller:
 
 
 class AppriseTeller:
-    """Tells one address of apprise: a chat, a pager, a text message, whatever it knows."""
+    """Sends to one address of apprise: a chat, a pager, a text message, or another service that it supports."""
 
     def __init__(self, address: Secret, place: int) -> None:
-        """Raise TellerUnfit where apprise is missing or does not know such an address."""
+        """Raise TellerUnfit if apprise is missing or does not support such an address."""
         if find_spec("apprise") is None:
             raise TellerUnfit(MISSING)
         scheme = address.reveal().partition("://")[0]
@@ -70,12 +70,12 @@ class AppriseTeller:
             raise TellerUnfit(f"alarms.urls: apprise does not know address number {place}")
 
     async def tell(self, note: Note, number: str, at: datetime) -> str | None:
-        """As `Teller.tell`. Apprise answers yes or no."""
+        """As `Teller.tell`. Apprise says only whether it worked."""
         del number, at
         done = await self._apprise.async_notify(body=note.text, title=note.subject, body_format="text")
         return None if done else "not taken"
 
 
 def apprise_tellers(addresses: Secret) -> list[AppriseTeller]:
-    """Return a teller for each address of a secret, which has spaces between them. Raises TellerUnfit."""
+    """Return a teller for each address in a secret, in which spaces separate them. Raises TellerUnfit."""
     return [AppriseTeller(Secret(one), place) for place, one in enumerate(addresses.reveal().split(), 1)]

@@ -1,7 +1,7 @@
-"""The words of every message: codes and notices, for a phone and for a mail box, in Chinese and English.
+"""The texts of all messages with codes and of all notices, for phones and for e-mail, in Chinese and English.
 
-A text names the firm first, then what is going on, and warns (TW-13). It holds no link and nothing of
-the person but the last three characters of the account. A code for a phone fits one SMS.
+A text names the firm first, then says what is happening, and warns (TW-13). It contains no link, and no personal data
+except the last three characters of the account. On a phone, a message with a code fits one SMS.
 """
 
 import re
@@ -24,7 +24,7 @@ _NO_STOP: Final = re.compile("")
 
 
 class Language(StrEnum):
-    """The languages a customer can be written to in."""
+    """The languages of messages to customers."""
 
     ZH = "zh-TW"
     EN = "en"
@@ -32,7 +32,7 @@ class Language(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """The firm's words in messages: its short name in both languages, and its hotline for mail."""
+    """How the firm is named in messages: its short name in both languages, and its hotline for mail."""
 
     firm: str
     firm_en: str
@@ -50,7 +50,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A finished message. The subject is for e-mail and never holds the code."""
+    """A finished message. The subject is for e-mail and never contains the code."""
 
     subject: str
     text: Secret
@@ -58,7 +58,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class CodeParts:
-    """What a message with a code spells; `key_name` is the short name of the key that it approves, if any."""
+    """The variable parts of a message with a code; `key_name` is the short name of the key that it approves, if any."""
 
     code: Secret
     reference: str
@@ -80,9 +80,9 @@ def write_code(
     *,
     account_last3: str | None,
 ) -> Written:
-    """Return the message with a code. ValueError when a part has not the form that it must have.
+    """Return the message with a code. Raises ValueError if a part is malformed.
 
-    The check of forms keeps a name, a link or a line break from ever reaching a message.
+    Because the form of every part is checked, no name, link or line break can get into a message.
     """
     if not purpose.is_code:
         raise ValueError(f"{purpose} is not about a code")
@@ -110,9 +110,10 @@ def write_notice(
     account_last3: str | None,
     stop: Secret | None = None,
 ) -> Written:
-    """Return the notice that something happened at `at` (aware; shown in Taiwan's time). ValueError as above.
+    """Return the notice that something happened at `at` (aware; shown in Taiwan's time).
 
-    `stop` is the reference that stops a replacement: the notice of one has it, and no other.
+    `stop` is the reference that stops a replacement. Only the notice of a replacement has one. Raises ValueError if a
+    part is malformed.
     """
     if not purpose.is_notice:
         raise ValueError(f"{purpose} is about {'a code' if purpose.is_code else 'what is to come'}, no notice")
@@ -134,7 +135,7 @@ def write_notice(
 
 
 def account_words(last3: str | None, language: Language, channel: Channel) -> str:
-    """Return how a message names an account, by exactly its last three characters; empty for None."""
+    """Return how a message names an account: by exactly its last three characters; empty if they are None."""
     if last3 is None:
         return ""
     if not _LAST3.fullmatch(last3):

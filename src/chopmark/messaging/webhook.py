@@ -1,4 +1,4 @@
-"""Signed messages to one address of the firm's own, as Standard Webhooks describes them (standardwebhooks.com).
+"""Signed messages to one address of the firm, as defined by Standard Webhooks (standardwebhooks.com).
 
 The address comes from the operator's settings, never from a customer or a client.
 """
@@ -19,16 +19,16 @@ PREFIX = "whsec_"
 MIN_SECRET_BYTES = 24
 MAX_SECRET_BYTES = 64
 ANSWER_S = 10.0
-"""Seconds that the receiver has for its answer, connecting included."""
+"""Seconds in which the receiver has to answer, including the time to connect."""
 REACH_S = 5.0
 
 
 class WebhookNotTaken(Exception):
-    """The receiver did not take a message; the text says how it answered, and holds no value of ours."""
+    """The receiver did not take a message. The text says how it answered, and contains no value of ours."""
 
 
 def read_secret(written: str) -> bytes:
-    """Return the key of a secret as it is written: `whsec_` and the base64 of 24 to 64 bytes. Raises ValueError."""
+    """Return the key in a secret of the form `whsec_` and the base64 of 24 to 64 bytes. Raises ValueError."""
     try:
         key = base64.b64decode(written.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
@@ -44,19 +44,18 @@ def signature(key: bytes, message: str, at: int, body: bytes) -> str:
 
 
 class Webhook:
-    """Sends messages to one receiver, signed with each of the secrets: two of them while one is being replaced."""
+    """Sends messages to one receiver, signed with each secret. There are two while one replaces the other."""
 
     def __init__(self, url: str, secrets: Sequence[Secret], trust: ssl.SSLContext | None = None) -> None:
         self._url = url
         self._keys = [read_secret(secret.reveal()) for secret in secrets]
-        # For plain http, which is for loopback only, a context that trusts nobody.
+        # Plain http (loopback only) needs no trust store: use a context without certificates.
         self._tls = trust or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def send(self, message: str, at: datetime, body: bytes) -> None:
-        """Hand a message over; the receiver has taken it when this returns. Raises WebhookNotTaken.
+        """Hand a message over. When this returns, the receiver has taken it. Raises WebhookNotTaken.
 
-        No redirect is followed and no proxy of the environment is used. What the receiver says beside its status is
-        not read.
+        No redirect is followed and no proxy of the environment is used. Of the answer only the status is read.
         """
         moment = int(at.timestamp())
         headers = {

@@ -1,8 +1,8 @@
 """One HTTP exchange with a gateway: verified TLS, no redirect, no proxy of the environment, bounded in time and size.
 
-What is said of a failure is what is known about the message: before the connection stands nothing was sent, after it
-the gateway may have taken the message, whatever became of its answer.
-A connection is used once: on a kept one nobody could say whether a lost request had been heard.
+A fault says what is known about the message: if connecting failed, nothing was sent; after that, the gateway may have
+taken the message even if no answer came. A connection is used only once, because on a kept connection it would not be
+known whether a lost request had reached the gateway.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ MAX_ANSWER: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a gateway answers: an https address without a final slash (plain http: this machine only).
+    """The address of a gateway: https without a final slash (plain http only on the same machine).
 
-    `trust` is a PEM file of certificates; without it the machine's own trust store counts. A connection has
-    `reach_s` seconds to stand, an answer `answer_s` seconds to come: together they leave the next gateway time to
-    carry the code while the customer still waits for it.
+    `trust` is a PEM file of certificates; without it the trust store of the machine is used. `reach_s` is the time
+    limit for connecting, `answer_s` that for the answer. Both are short, so that the next gateway can send the code
+    while the customer still waits for it.
     """
 
     url: str
@@ -38,7 +38,7 @@ class Endpoint:
     answer_s: float = 3.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for an address that would carry codes in the clear."""
+        """Raise ValueError if codes would be sent to this address unencrypted."""
         split = urlsplit(self.url)
         near = split.scheme == "http" and _is_loopback(split.hostname or "")
         if not (split.scheme == "https" or near) or self.url.endswith("/") or split.query or "@" in split.netloc:
@@ -54,7 +54,7 @@ class Answered:
 
     @property
     def text(self) -> str:
-        """The body as text: gateways of Taiwan answer in UTF-8 or in Big5, and say which, or not."""
+        """The body as text. Gateways in Taiwan answer in UTF-8 or Big5, and do not always say in which."""
         for charset in ("utf-8", "cp950"):
             try:
                 return self.body.decode(charset)
@@ -64,12 +64,12 @@ class Answered:
 
 
 class Wire:
-    """Carries requests to one gateway."""
+    """Sends requests to one gateway."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         secure = endpoint.url.startswith("https://")
-        # for plain http (loopback) a context that trusts nobody
+        # plain http (loopback only) needs no trust store: use a context without certificates
         self._tls = _tls_of(endpoint) if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     async def post(
@@ -82,7 +82,10 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         method: str = "POST",
     ) -> Answered | GatewayFault:
-        """Return the answer to a request, or what is known of the message without one."""
+        """Return the answer to a request.
+
+        If there is none, return a fault that says what is known about the message.
+        """
         request = httpx2.Request(
             method,
             self._endpoint.url + path,
@@ -112,7 +115,7 @@ class Wire:
         return await certificate_until(split.hostname or "", split.port or 443, self._tls, within_s)
 
     async def reach(self) -> GatewayFault | None:
-        """Connect, with TLS where there is any, and ask nothing; return what keeps that from working."""
+        """Connect (with TLS for https) without sending a request. Return what failed, or None."""
         split = urlsplit(self._endpoint.url)
         secure = split.scheme == "https"
         port = split.port or (443 if secure else 80)
@@ -147,20 +150,20 @@ class Wire:
 
 
 def refused_by_status(status: int) -> GatewayFault | None:
-    """Return what an HTTP status says by itself; None for 200 and its like, whose body has to be read."""
+    """Return the fault that an HTTP status means by itself; None for 2xx, where the body has to be read."""
     detail = str(status)
     if 200 <= status < 300:
         return None
     if status in {401, 403}:
         reason = FaultReason.AUTHENTICATION if status == 401 else FaultReason.NOT_ALLOWED
         return GatewayFault(reason, Verdict.ALARM, detail=detail)
-    if status in {429, 503}:  # RFC 6585 s.4, RFC 9110 s.15.6.4: come later
+    if status in {429, 503}:  # RFC 6585 s.4, RFC 9110 s.15.6.4: try later
         return GatewayFault(FaultReason.BUSY, Verdict.LATER, detail=detail)
     if status in {400, 413, 422}:
         return GatewayFault(FaultReason.CONTENT, Verdict.OTHER, detail=detail)
-    if status >= 500:  # the request was heard, and something behind it failed: before or after the sending
+    if status >= 500:  # the gateway got the request and then failed, perhaps after sending the message
         return GatewayFault(FaultReason.PROTOCOL, Verdict.UNKNOWN, detail=detail)
-    return GatewayFault(FaultReason.PROTOCOL, Verdict.ALARM, detail=detail)  # a wrong address, a moved one
+    return GatewayFault(FaultReason.PROTOCOL, Verdict.ALARM, detail=detail)  # a wrong or a moved address
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -1,6 +1,6 @@
-"""Which certificates end when, how far their renewal has come, and who cannot trade when the exchange opens next.
+"""Which certificates end when, how far their renewal is, and who cannot trade when the exchange opens next.
 
-The command line, the back-office API and later the console read the same pages; `Tally` counts them. A page holds a
+The command line and the back-office API read the same pages of certificates; `Tally` counts them. A page holds a
 bounded number of certificates, so that any number of customers is counted in constant memory.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from chopmark.core.clock import Clock
 from chopmark.core.refusal import Kind, Refusal, Refused
@@ -21,29 +21,29 @@ from chopmark.tw.zone import TAIPEI, local_date, local_midnight
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Only: TypeAlias = Literal["all", "cannot-trade", "unnoticed", "unreachable"]
-"""Which certificates of a window are wanted; see `Expiry`."""
+"""Which certificates of a window to return; see `Expiry.is_of`."""
 
 
 class Funnel(StrEnum):
-    """How far the renewal of a certificate has come: the furthest of these. First use is not known here."""
+    """How far the renewal of a certificate is: the last of these that has happened. First use is not known."""
 
     QUIET = "quiet"
-    """No reminder of it was sent."""
+    """No reminder was sent, and nothing below has happened."""
     REACHED = "reached"
-    """A reminder was handed over, and nothing says that it did not arrive."""
+    """A gateway took a reminder, and did not report that it failed to arrive."""
     OPENED = "opened"
     """The customer has an order for a new certificate."""
     RENEWED = "renewed"
-    """A new certificate was issued; its key has not proved itself."""
+    """A new certificate was issued, but possession of its key is not proven yet."""
     PROVEN = "proven"
     """A later certificate of the customer is in use."""
 
 
 class Unreached(StrEnum):
-    """Why a customer cannot be reminded: for the branches, who telephone or write."""
+    """Why a customer cannot be reminded, so that a branch has to telephone or write."""
 
     NO_CONTACT = "no_contact"
-    """Nothing on record that a gateway reaches and that the customer has not disputed."""
+    """There is no contact that a gateway can reach and that the customer has not disputed."""
     BOUNCED = "bounced"
     """A gateway says that the address takes no mail, and there is no other contact."""
     NUMBER_DEAD = "number_dead"
@@ -52,9 +52,9 @@ class Unreached(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the store says of one certificate: the rows that were found, nothing decided.
+    """What the store knows about one certificate, not judged yet.
 
-    `id` names it here: its serial number, or the fingerprint of an imported one, which has its former `issuer`.
+    `id` is the serial number, or for an imported certificate its fingerprint; `issuer` is then its former issuer.
     """
 
     id: str
@@ -64,43 +64,51 @@ class Ending:
     account: AccountNumber
     not_after: datetime
     in_use: bool
-    """Whether it is the customer's active certificate; otherwise it was superseded."""
+    """Whether it is an active certificate of the customer. If not, it was superseded."""
     later_until: datetime | None
-    """Until when another active certificate of the customer is valid."""
+    """The latest end of the other active certificates of the customer; None if there are none."""
     renewed: bool
-    """Whether a new certificate waits for its proof; of a superseded one: the one that superseded it."""
+    """Whether a new certificate waits for its proof of possession.
+
+    For a superseded one, that is the one that superseded it.
+    """
     opened: bool
     contacts: int
-    """Contacts that a reminder can go to."""
+    """How many contacts a reminder can be sent to."""
     dead: Channel | None
-    """The channel of a contact that a gateway called dead."""
+    """The channel of a contact at which nothing arrives, as a gateway said."""
     sent: int
-    """Reminders that were handed over to a contact that is not called dead."""
+    """How many reminders were handed over for contacts at which messages arrive, as far as is known."""
     reminded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """After which certificate the next page begins: the order is by end, then by id."""
+    """The certificate after which the next page begins. The order is by end, then by id."""
 
     not_after: datetime
     id: str = ""
 
 
 def written(cursor: Cursor | None) -> str | None:
-    """Return a cursor as clients are given it: `epoch-milliseconds.id`."""
+    """Return a cursor in the form that clients get: `epoch-milliseconds.id`."""
     return None if cursor is None else f"{(cursor.not_after - _EPOCH) // timedelta(milliseconds=1)}.{cursor.id}"
 
 
 _WRITTEN = re.compile(r"([0-9]{1,15})\.([0-9A-Za-z]{1,64})")
+_LAST_MS = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+"""A later moment has no year that a database or Python could count."""
 
 
 def cursor_of(given: str) -> Cursor | None:
-    """Return the cursor that a client gives back; None for an empty text. Raises Refused (MALFORMED)."""
+    """Return the cursor that a client sent back; None for an empty text.
+
+    Raises Refused (MALFORMED) for any other text.
+    """
     if not given:
         return None
     found = _WRITTEN.fullmatch(given)
-    if found is None:
+    if found is None or int(found[1]) > _LAST_MS:
         said = text("This place in the list does not exist. Please read the list from its beginning.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="after", code="cursor"))
     return Cursor(_EPOCH + timedelta(milliseconds=int(found[1])), found[2])
@@ -108,28 +116,28 @@ def cursor_of(given: str) -> Cursor | None:
 
 @dataclass(frozen=True, slots=True)
 class Endings:
-    """A page as the store gives it; `following` is None at the end."""
+    """A page as the store returns it; `following` is None on the last page."""
 
     rows: tuple[Ending, ...]
     following: Cursor | None
 
 
 class ExpiryPages(Protocol):
-    """Reads the certificates by their end."""
+    """Reads certificates in the order in which they end."""
 
     async def after(
         self, cursor: Cursor, until: datetime, channels: Collection[Channel], dead_since: datetime, most: int
     ) -> Endings:
         """Return certificates that end later than the cursor and before `until`, at most `most`, in order.
 
-        Contacts count as dead that a gateway called so since `dead_since`.
+        A contact counts as dead if a gateway has reported so since `dead_since`.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """One certificate that ends, judged at one moment; `issuer` is the former issuer of an imported one."""
+    """One certificate that ends, judged at one moment; `issuer` is the former issuer if it was imported."""
 
     serial: str
     issuer: str
@@ -143,10 +151,10 @@ class Expiry:
     reminders: int
     reminded_at: datetime | None
     cannot_trade: bool
-    """No certificate of the customer is in use when the exchange opens next."""
+    """No certificate of the customer will be in use when the exchange opens next."""
 
     def is_of(self, only: Only) -> bool:
-        """Tell whether the certificate is one of those that somebody asks for."""
+        """Tell whether the certificate is one of those that `only` asks for."""
         return {
             "all": True,
             "cannot-trade": self.cannot_trade,
@@ -156,25 +164,25 @@ class Expiry:
 
     @property
     def unnoticed(self) -> bool:
-        """Whether the customer cannot trade and nothing shows that he knows: no reminder arrived, no order is open."""
+        """Whether the customer cannot trade and may not know it: no reminder arrived, and no order is open."""
         return self.cannot_trade and self.funnel is Funnel.QUIET
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when the certificates end that are looked at; and the moment of the look."""
+    """The span in which the certificates end, and the moment at which they are judged."""
 
     now: datetime
     since: datetime
     until: datetime
     next_session: datetime
     standing: Standing
-    """How sure the calendar is of the next session's year."""
+    """How certain the calendar is about the year of the next session."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiryPage:
-    """A page as interfaces show it."""
+    """A page with judged certificates, for the interfaces."""
 
     rows: tuple[Expiry, ...]
     following: Cursor | None
@@ -185,7 +193,7 @@ MOST_ROWS = 1000
 
 
 class Expiries:
-    """The one read behind `chopmark expiries` and `GET /backoffice/v1/expiries`; it changes nothing."""
+    """Reads the certificates for `chopmark expiries` and `GET /backoffice/v1/expiries`. It changes nothing."""
 
     def __init__(
         self, pages: ExpiryPages, calendar: TradingCalendar, channels: Collection[Channel], clock: Clock
@@ -198,7 +206,7 @@ class Expiries:
     def window(self, days: int, since: int) -> Window:
         """Return the window from `since` days ago to the end of the day `days` from today, in Taiwan's days.
 
-        It reaches at least to the next session, so that whoever cannot trade then is always in it.
+        It reaches at least to the next session, so that all who cannot trade then are in it.
         """
         now = self._clock.now()
         opens, today = self._calendar.next_session(now), local_date(now)
@@ -207,7 +215,10 @@ class Expiries:
         return Window(now, begin, max(until, opens), opens, self._calendar.standing(local_date(opens)))
 
     async def page(self, window: Window, cursor: Cursor | None = None, most: int = MOST_ROWS) -> ExpiryPage:
-        """Return the next certificates of the window, at most `most`; a page may be empty and not the last."""
+        """Return the next certificates of the window, at most `most`.
+
+        A page may be empty although it is not the last.
+        """
         begin = cursor or Cursor(window.since)
         found = await self._pages.after(
             begin, window.until, self._channels, window.now - DEAD_FOR, min(max(1, most), MOST_ROWS)
@@ -216,7 +227,7 @@ class Expiries:
         return ExpiryPage(tuple(row for row in judged if row is not None), found.following)
 
     async def all(self, window: Window) -> AsyncIterator[Expiry]:
-        """Yield every certificate of the window, a page in memory at a time."""
+        """Yield every certificate of the window, with one page in memory at a time."""
         cursor: Cursor | None = None
         while True:
             page = await self.page(window, cursor)
@@ -228,10 +239,10 @@ class Expiries:
 
 
 def judge(row: Ending, window: Window, calendar: TradingCalendar) -> Expiry | None:
-    """Return what a certificate's rows mean; None for one whose end matters to nobody.
+    """Return the judgement of a certificate; None if its end does not matter.
 
-    That is a superseded certificate whose successor is neither in use nor waits for its proof: the successor was
-    revoked, so the customer has no certificate, but none that expires.
+    The end of a superseded certificate does not matter if its successor is neither in use nor waits for its proof: the
+    successor was revoked. The customer then has no certificate, but for another reason than the end of this one.
     """
     funnel = _funnel(row)
     if not row.in_use and funnel not in {Funnel.PROVEN, Funnel.RENEWED}:
@@ -271,8 +282,25 @@ def _unreached(row: Ending) -> Unreached | None:
     return Unreached.BOUNCED if row.dead is Channel.EMAIL else Unreached.NUMBER_DEAD
 
 
+TOLD: Final = (
+    "ends",
+    "last_trading_day",
+    "trading_days_left",
+    "funnel",
+    "cannot_trade",
+    "unreached",
+    "reminders",
+    "reminded_at",
+    "customer",
+    "account",
+    "serial",
+    "issuer",
+)
+"""What is told of each certificate, in this order."""
+
+
 def told(row: Expiry) -> Mapping[str, Any]:
-    """Return a certificate as the command line and the API give it; moments are in Taipei time."""
+    """Return a certificate as JSON members for the command line and the API; times are in Taipei time."""
     return {
         "ends": row.not_after.astimezone(TAIPEI).isoformat(),
         "last_trading_day": row.last_trading_day.isoformat(),
@@ -290,7 +318,7 @@ def told(row: Expiry) -> Mapping[str, Any]:
 
 
 def told_window(window: Window) -> Mapping[str, Any]:
-    """Return when the look was taken and when the exchange opens next."""
+    """Return, as JSON members, when the certificates were judged and when the exchange opens next."""
     return {
         "as_of": window.now.astimezone(TAIPEI).isoformat(),
         "next_session": window.next_session.astimezone(TAIPEI).isoformat(),
@@ -300,7 +328,7 @@ def told_window(window: Window) -> Mapping[str, Any]:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts certificates by the day on which they end, and customers who cannot trade; small whatever it counts."""
+    """Counts certificates by the day on which they end, and customers who cannot trade, in constant memory."""
 
     days: dict[date, Counter[str]] = field(default_factory=dict)
     cannot_trade: int = 0

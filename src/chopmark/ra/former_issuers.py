@@ -1,8 +1,8 @@
-"""The CAs whose certificates the customers brought along: which they are, and what they say of a certificate.
+"""The CAs that issued certificates to our customers before we did, and what they say about a certificate.
 
-A certificate of a former issuer may prove a renewal. It counts only if its signature verifies under one of the
-certificates that the settings pin (`pki.issued`), and only while its CA says that it is not revoked. This CA is not
-ours: our own status services say nothing about its certificates.
+A customer may renew with a certificate of a former issuer if its signature verifies with one of the certificates that
+the settings pin (`pki.issued`), and if its CA says that it is not revoked. That CA is not ours, so our own status
+services say nothing about its certificates.
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from chopmark.core.types import Text, text
 
 @dataclass(frozen=True, slots=True)
 class FormerIssuer:
-    """A former issuer as the settings name it: `id` is its name there, the other two names are for customers.
+    """A former issuer of the settings. `id` is its name there; the other two names are shown to customers.
 
-    `certificates` are its issuing certificates, DER: a customer's certificate is this issuer's if its signature
-    verifies under one of them. `subject_templates` say how its subjects name a customer
+    `certificates` are its issuing certificates, DER. This issuer has issued a customer's certificate if its signature
+    verifies with one of them. `subject_templates` say how its subjects name a customer
     (`ra.certificate_import.subjects`).
     """
 
@@ -31,14 +31,17 @@ class FormerIssuer:
 
 @dataclass(frozen=True, slots=True)
 class GoodThere:
-    """The issuer's newest statement does not name the certificate as revoked; it counts until `until` (nextUpdate)."""
+    """The issuer's newest statement, valid until `until` (nextUpdate), does not name the certificate as revoked."""
 
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RevokedThere:
-    """The issuer has revoked the certificate; `reason` is RFC 5280's word for why, `at` the moment if it is told."""
+    """The issuer has revoked the certificate.
+
+    `reason` is a word of RFC 5280; `at` is None if the issuer does not say when.
+    """
 
     reason: str
     at: datetime | None = None
@@ -46,9 +49,9 @@ class RevokedThere:
 
 @dataclass(frozen=True, slots=True)
 class UnknownThere:
-    """Nothing counts at present: the list is past its nextUpdate, no answer came, or one that does not verify.
+    """The status is not known: the list is past its nextUpdate, no answer came, or its signature does not verify.
 
-    `why` is a sentence for the firm's people. Customers are told that they can apply.
+    `why` is a sentence for the staff of the firm. Customers are told that they can apply.
     """
 
     why: Text
@@ -61,9 +64,10 @@ class FormerStatus(Protocol):
     """Asks former issuers for the status of their certificates."""
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:
-        """Return what the former issuer with this id says of a serial number, hexadecimal as `pki.x509.serial_hex`.
+        """Return what the former issuer `issuer` says about a serial number (hexadecimal, as of `pki.x509.serial_hex`).
 
-        Good only until the nextUpdate of what it said, afterwards unknown; never raises for an issuer that is down.
+        After the nextUpdate of its statement the status is unknown. If the issuer cannot be reached, the status is
+        unknown, too; nothing is raised.
         """
         ...
 
@@ -73,7 +77,7 @@ class FormerStatus(Protocol):
 
 
 class NoStatus:
-    """The status where the settings name no way to ask: unknown, so that nothing renews by such a certificate."""
+    """Used if the settings name no way to ask: every status is unknown, so nobody can renew with such a certificate."""
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:  # noqa: ARG002 - the port's
         """Return unknown."""
@@ -86,7 +90,7 @@ class NoStatus:
 
 @dataclass(frozen=True, slots=True)
 class FormerIssuers:
-    """All former issuers by their id, and how their status is asked."""
+    """All former issuers by id, and the service that knows the status of their certificates."""
 
     by_id: Mapping[str, FormerIssuer] = field(default_factory=dict)
     status: FormerStatus = field(default_factory=NoStatus)

@@ -1,12 +1,12 @@
-"""May an imported certificate of a former issuer prove a renewal? Asked when the key is bound and when it is confirmed.
+"""Checks, when the key is bound and when the order is confirmed, that an imported certificate may be renewed.
 
-1. Its signature verifies under one of the certificates that the settings pin for its issuer now. A name never suffices,
-   and a row of the database does not suffice either.
-2. Its subject still names this customer, where a template can read it.
-3. Its key passes the checks that ours have to pass (`pki.key_checks`): others could sign with a weak one.
-4. Its own CA says that it is not revoked, in a statement that still counts.
+1. Its signature verifies with one of the certificates that the settings pin for its issuer now. Neither the name of the
+   issuer nor a row of the database is enough.
+2. Its subject still names this customer, if a template can read it.
+3. Its key passes the checks of our own keys (`pki.key_checks`), because others could sign with a weak key.
+4. Its own CA says, in a statement that is still valid, that it is not revoked.
 
-Otherwise the customer has to apply (TW-05), and the refusal says so.
+Otherwise the order is refused, and the refusal says that the customer has to apply (TW-05).
 """
 
 from dataclasses import replace
@@ -32,9 +32,9 @@ from chopmark.ra.snapshots import OrderSnapshot
 
 
 async def require_good_there(context: RaContext, snapshot: OrderSnapshot, old: SubscriberCertificate | None) -> None:
-    """Raise Refused (FORBIDDEN) if `old` is an imported certificate that may not renew; for others return at once.
+    """Raise Refused (FORBIDDEN) if `old` is an imported certificate with which the customer may not renew.
 
-    One that its CA has revoked is revoked here, too, and the renewal ends: the customer is told to apply from now on.
+    If its CA has revoked it, revoke it here, too, and end the order, so that the portal recommends to apply.
     """
     if old is None or old.former is None:
         return
@@ -72,10 +72,10 @@ async def doubt_of(context: RaContext, present: SubscriberCertificate) -> Doubt 
 
 
 def _names(context: RaContext, snapshot: OrderSnapshot, issuer: FormerIssuer, der: bytes) -> bool:
-    """Tell whether a certificate's subject still names this customer, where the issuer's templates read anybody in it.
+    """Tell whether a certificate's subject still names this customer; True if the templates find nobody in it.
 
-    A customer number may have got another person since the import. Where only a table said whose the certificate is,
-    nothing can be compared.
+    A customer number may belong to another person since the import. If only a table said whose the certificate is,
+    there is nothing to compare.
     """
     named = read_subject(
         x509.load_der_x509_certificate(der).subject, tuple(map(parse_template, issuer.subject_templates))
@@ -100,7 +100,7 @@ async def _revoke(context: RaContext, order: Order, old: SubscriberCertificate, 
         record = builder.record(Event.RA_ORDER_CANCELLED, code="old_revoked")
         return await context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", (), record)
 
-    # 1. [tx] It is revoked here. 2. [tx] The renewal ends, so that the overview recommends to apply.
+    # 1. [tx] Revoke it here. 2. [tx] End the renewal, so that the overview recommends to apply.
     await context.audit_log.write(order_stream(order.id), attempt)
     await context.audit_log.write(order_stream(order.id), end)
 

@@ -1,7 +1,7 @@
-"""After a renewal, the imported certificate is revoked at its own CA: by that CA's client, or by a person.
+"""After a renewal, have the imported certificate revoked at its own CA: by a client for that CA, or by a person.
 
-The renewal notes with the certificate from when its CA is to be asked (`revoke_after`). Here that is done once: a CA
-that was asked already says so, and what was noted as done is not asked for again.
+The renewal stores with the certificate when its CA is to be asked (`revoke_after`). It is safe to ask again: a CA that
+was asked before answers that it is done. A certificate that is stored as done is not asked for again.
 """
 
 from collections.abc import Mapping
@@ -21,34 +21,34 @@ from chopmark.ra.imported import Fingerprint, ImportedCertificate, ImportedCerti
 from chopmark.ra.refusals import two_people
 
 ROUND: Final = 50
-"""Certificates of one issuer that are asked for in a round."""
+"""The most certificates of one issuer for which a round asks."""
 IN_A_ROW: Final = 3
-"""After so many failures in a row the CA is left alone until the next round."""
+"""After so many failures in a row a CA is not asked again until the next round."""
 REASON: Final = "superseded"
 
 log = structlog.get_logger()
 
 
 class Revokes(Protocol):
-    """What is needed of a CA's client here."""
+    """The part of a CA client that is needed here."""
 
     async def revoke(self, certificate_der: bytes, reason: str) -> Ending:
-        """Have a certificate revoked; DONE also when it was revoked already."""
+        """Have a certificate revoked. DONE also if it was revoked before."""
         ...
 
 
 class FormerRevocation:
-    """Lists what a person has to have revoked at former issuers, and asks those that have a client."""
+    """Lists what a person has to have revoked at former issuers, and asks the issuers that have a client."""
 
     def __init__(self, context: RaContext, imported: ImportedCertificates, clients: Mapping[str, Revokes]) -> None:
         self._context = context
         self._imported = imported
         self._clients = clients
         self._after: dict[str, tuple[datetime, Fingerprint]] = {}
-        """Where the last round over an issuer ended, so that one that keeps failing does not keep others waiting."""
+        """Where the last round of an issuer ended, so that certificates that keep failing do not delay the others."""
 
     async def listed(self) -> list[ImportedCertificate]:
-        """Return all whose own CA is to revoke them or has: first those that are not done."""
+        """Return all certificates whose own CA is to revoke them or has done so, those that are not done first."""
         return await self._imported.asked_to_revoke()
 
     def by_client(self, issuer: str) -> bool:
@@ -56,9 +56,9 @@ class FormerRevocation:
         return issuer in self._clients
 
     async def done(self, fingerprint: Fingerprint, by: str, approved_by: str) -> ImportedCertificate:
-        """Record that the former issuer has revoked this certificate, which two people confirm, and return it.
+        """Record that the former issuer has revoked this certificate, and return it. Two people confirm that.
 
-        Raises Refused: NOT_FOUND unless its revocation was asked for, CONFLICT when it is done already, MALFORMED and
+        Raises Refused: NOT_FOUND unless its revocation was asked for, CONFLICT if it is recorded already, MALFORMED or
         FORBIDDEN unless two different people are named (I32).
         """
         await two_people(self._context, by, approved_by, "revoked_by_hand")
@@ -70,7 +70,10 @@ class FormerRevocation:
         return found
 
     async def once(self) -> int:
-        """Ask the CAs that have a client for what is due; return 0: the rest waits for the next round."""
+        """Ask the CAs that have a client to revoke what is due.
+
+        Always return 0, because the rest waits for the next round.
+        """
         for issuer, client in self._clients.items():
             await self._round(issuer, client)
         return 0

@@ -1,6 +1,6 @@
-"""Imported certificates that their own CA has revoked are revoked here, too, as soon as its list says so.
+"""Revoke imported certificates here, too, as soon as the list of their own CA says that they are revoked.
 
-A renewal asks by itself. Without this, the portal would recommend a renewal that is then refused.
+A renewal asks that CA anyway. But without this job the portal would recommend renewals that are then refused.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ BATCH: Final = 100
 
 
 class FormerWatch:
-    """Revokes here what lists of former issuers name; safe to repeat, and any number of workers may run it."""
+    """Revokes here what the lists of former issuers name. Safe to repeat; any number of workers may run it."""
 
     def __init__(self, context: RaContext, imported: ImportedCertificates) -> None:
         self._context = context

@@ -1,7 +1,7 @@
-"""On which days the Taiwan Stock Exchange trades. Pure: the text of the calendar comes from whoever reads the file.
+"""The days on which the Taiwan Stock Exchange trades. Pure: the caller reads the calendar file and passes its text.
 
-The market's days are counted in Taiwan's time. A year that the calendar does not cover has only its weekends as closed
-days, and `standing` says so.
+Days are days in Taiwan's time zone. In a year that the calendar does not cover, only weekends count as closed, and
+`standing` says so.
 """
 
 import tomllib
@@ -15,20 +15,20 @@ from typing import Any
 from chopmark.tw.zone import TAIPEI, local_date
 
 MARKET_OPENS = time(9, 0)
-"""When the session begins, in Taiwan."""
+"""When the session begins (Taiwan time)."""
 MARKET_CLOSES = time(13, 30)
-"""When it ends."""
+"""When the session ends (Taiwan time)."""
 
 _LONGEST_CLOSURE = timedelta(days=60)
-"""No closure in a calendar is longer; 12 days were the longest ever."""
+"""The longest closure that a calendar may have. The longest ever was 12 days."""
 
 
 class CalendarError(ValueError):
-    """A calendar that must not be used; the message says which line is wrong."""
+    """The calendar cannot be used; the message says which entry is wrong."""
 
 
 class Standing(StrEnum):
-    """How sure the calendar is of a year."""
+    """How certain the calendar is about a year."""
 
     ANNOUNCED = "announced"
     EXPECTED = "expected"
@@ -37,7 +37,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TradingYear:
-    """One year: what is closed beside Saturdays and Sundays, and which of those are open."""
+    """One year: the days that are closed besides Saturdays and Sundays, and the Saturdays and Sundays that are open."""
 
     standing: Standing
     source: str
@@ -52,7 +52,10 @@ class TradingCalendar:
     years: Mapping[int, TradingYear] = field(default_factory=lambda: MappingProxyType({}))
 
     def standing(self, day: date) -> Standing:
-        """Say how sure the calendar is of this day's year; UNKNOWN means that only weekends are known as closed."""
+        """Return how certain the calendar is about this day's year.
+
+        UNKNOWN: only its weekends are known to be closed.
+        """
         year = self.years.get(day.year)
         return Standing.UNKNOWN if year is None else year.standing
 
@@ -64,7 +67,7 @@ class TradingCalendar:
         return day in year.open or (day.weekday() < 5 and day not in year.closed)
 
     def why_closed(self, day: date) -> str:
-        """Return the name of the holiday, in Chinese; empty at weekends and on trading days."""
+        """Return the Chinese name of the holiday on this day; empty for weekends and trading days."""
         year = self.years.get(day.year)
         return "" if year is None else year.closed.get(day, "")
 
@@ -88,7 +91,7 @@ class TradingCalendar:
         return self.last_trading_day_before(day)
 
     def trading_days_left(self, not_after: datetime, now: datetime) -> int:
-        """Count the trading days that a certificate has left: their session is not over, and begins by its end."""
+        """Count the trading days left: those whose session is not over, and begins at `not_after` or earlier."""
         first, after = local_date(now), local_date(not_after) + timedelta(days=1)
         days = (first + timedelta(days=n) for n in range((after - first).days))
         return sum(now < closes(day) and opens(day) <= not_after for day in days if self.is_trading_day(day))
@@ -122,7 +125,10 @@ def closes(day: date) -> datetime:
 
 
 def read_calendar(text: str) -> TradingCalendar:
-    """Return the calendar in a TOML text: a table a year, as in `trading_days.toml`. Raises CalendarError."""
+    """Return the calendar of a TOML text with one table for each year, like `trading_days.toml`.
+
+    Raises CalendarError.
+    """
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -175,7 +181,10 @@ def _day(name: str, written: Any) -> date:
 
 
 def _require_short_closures(number: int, year: TradingYear) -> None:
-    """Refuse a year that is closed for two months: somebody has listed the open days, and searches would not end."""
+    """Raise CalendarError if a year has a closure that is too long.
+
+    Then somebody listed the open days as closed, and searches for the next trading day might not end.
+    """
     calendar = TradingCalendar({number: year})
     day, last = date(number, 1, 1), date(number, 1, 1) - timedelta(days=1)
     while day.year == number and day < date.max:

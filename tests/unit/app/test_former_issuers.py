@@ -87,6 +87,7 @@ def test_a_ca_that_can_be_asked_to_revoke_has_a_client(old: OldCa) -> None:
     [
         ('id = "Old CA"\n', "former issuer 1: its id has 1 to 32 of a-z"),
         (WHO.replace('name_zh = "舊憑證"\n', "") + CRL, "old: name_zh is not set"),
+        (WHO.replace('"舊憑證"', '" "') + CRL, "old: name_zh is not set"),
         (WHO.replace("ca.pem", "away.pem") + CRL, "away.pem cannot be read (No such file"),
         (WHO.replace("ca.pem", "broken.pem") + CRL, "broken.pem is no certificate"),
         (WHO.replace('["ca.pem"]', "[]") + CRL, "old: certificates is not set"),

@@ -5,7 +5,9 @@ from datetime import time
 import pytest
 from pydantic import ValidationError
 
+from chopmark.app.settings import Settings
 from chopmark.app.settings_reminders import Reminders
+from chopmark.cli.command_line import settings_faults
 from chopmark.core.types import Channel
 from chopmark.ra.reminders.policy import Hours, ReminderPolicy
 
@@ -42,3 +44,9 @@ def test_a_channel_without_a_gateway_is_left_out() -> None:
 def test_what_cannot_be_meant_is_refused_with_a_sentence(name: str, value: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Reminders.model_validate({name: value})
+
+
+def test_the_sentence_names_the_setting_once() -> None:
+    with pytest.raises(ValidationError) as wrong:
+        Settings.model_validate({"mode": "demo", "reminders": {"days": "0"}})
+    assert settings_faults(wrong.value).count("reminders") == 1

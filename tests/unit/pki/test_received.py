@@ -118,7 +118,7 @@ GOOD = Asked()
         {"lives": A_YEAR - timedelta(days=31)},
         {"purposes": (*CLIENT_AND_MAIL, x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12"))},
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
 def test_a_certificate_that_fits_has_no_finding(change: dict[str, Any]) -> None:
     asked = replace(GOOD, **change)
@@ -152,7 +152,7 @@ def test_a_certificate_that_fits_has_no_finding(change: dict[str, Any]) -> None:
         ({"digest": hashes.SHA224()}, "signature_algorithm"),
         ({"signed_with": "Ed25519", "digest": None}, "signature_algorithm"),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
 def test_each_thing_that_does_not_fit_has_its_code(change: dict[str, Any], code: str) -> None:
     assert code in codes(replace(GOOD, **change))

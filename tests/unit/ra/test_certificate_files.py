@@ -9,7 +9,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs7, pkcs12
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    pkcs7,
+    pkcs12,
+)
 from cryptography.x509.oid import NameOID
 
 from chopmark.core.refusal import Refused
@@ -54,6 +61,8 @@ def bag(encoding: Encoding) -> bytes:
 CELL = base64.b64encode(der())
 RAGGED = pem(1).replace(b"\n", b"\r\n")
 P12 = pkcs12.serialize_key_and_certificates(b"own", KEY, certificate(), None, BestAvailableEncryption(b"secret-Pass-1"))
+BARE_KEY = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+LOCKED_KEY = KEY.private_bytes(Encoding.DER, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret-Pass-1"))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +97,9 @@ P12 = pkcs12.serialize_key_and_certificates(b"own", KEY, certificate(), None, Be
             ["private_key", der()],
             id="a private key",
         ),
+        pytest.param(BARE_KEY, ["private_key"], id="a private key in DER"),
+        pytest.param(LOCKED_KEY, ["private_key"], id="an encrypted private key in DER"),
+        pytest.param(base64.encodebytes(BARE_KEY), ["private_key"], id="a private key in Base64"),
         pytest.param(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", [], id="a revocation list"),
         pytest.param(b"certificate,serial\n,01\n" + CELL + b",02\n", ["no_certificate", der()], id="an empty cell"),
         pytest.param(b'certificate\n"' + CELL[:40], ["table"], id="a quotation mark without its other half"),

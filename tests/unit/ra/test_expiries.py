@@ -7,7 +7,20 @@ import pytest
 
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, Channel, CustomerId
-from chopmark.ra.expiries import Cursor, Ending, Expiry, Funnel, Tally, Unreached, Window, cursor_of, judge, written
+from chopmark.ra.expiries import (
+    TOLD,
+    Cursor,
+    Ending,
+    Expiry,
+    Funnel,
+    Tally,
+    Unreached,
+    Window,
+    cursor_of,
+    judge,
+    told,
+    written,
+)
 from chopmark.tw.trading_days import Standing, TradingCalendar
 
 MONDAY = datetime(2026, 11, 30, 1, 0, tzinfo=UTC)  # nine o'clock in Taipei
@@ -104,10 +117,14 @@ def test_a_tally_counts_by_the_day_in_taiwan():
     }
 
 
+def test_what_a_table_s_header_names_is_what_is_told():
+    assert list(told(judged())) == list(TOLD)
+
+
 def test_a_cursor_is_read_back_as_it_was_written_and_anything_else_is_refused():
     cursor = Cursor(MONDAY + timedelta(milliseconds=5), "AB01")
     assert cursor_of(written(cursor) or "") == cursor
     assert cursor_of("") is None
-    for wrong in ("1", "x.AB", "1.", "-1.AB", "1.AB'", "1." + "A" * 65, "9" * 16 + ".A"):
+    for wrong in ("1", "x.AB", "1.", "-1.AB", "1.AB'", "1." + "A" * 65, "9" * 16 + ".A", "9" * 15 + ".A"):
         with pytest.raises(Refused):
             cursor_of(wrong)

@@ -1,1 +1,1 @@
-"""Importing the certificates that customers have of former issuers: all of a run count, or none."""
+"""Import of the certificates that former issuers gave to customers. A run takes effect as a whole or not at all."""

@@ -1,6 +1,6 @@
-"""What one certificate of the input is: whose issuer's, for how long, whose customer's by its subject, and its key.
+"""Judge one certificate of the input: its issuer, its end, the customer whom its subject names, and its key.
 
-Pure. The signature is verified under the former issuers' pinned certificates; a name never suffices.
+Pure. The signature is verified with the pinned certificates of the former issuers; a matching name is not enough.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ _UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A customer's certificate of a former issuer, not expired; `fit` says whether its key can sign a renewal."""
+    """A certificate that may be imported: of a former issuer, not expired. `fit`: its key can sign a renewal."""
 
     issuer: str
     serial: str
@@ -40,14 +40,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Why a certificate is not imported; the serial number where it can be read."""
+    """Why a certificate is not imported, and its serial number if that can be read."""
 
     found: Found
     serial: str = ""
 
 
 class Judge:
-    """Judges certificates by the former issuers of the settings."""
+    """Judges certificates by the former issuers that the settings name."""
 
     def __init__(self, former: FormerIssuers) -> None:
         self._by_name: dict[bytes, list[tuple[str, x509.Certificate]]] = {}
@@ -63,7 +63,7 @@ class Judge:
                 self._by_name.setdefault(certificate.subject.public_bytes(), []).append((issuer.id, certificate))
 
     def judge(self, der: bytes, now: datetime) -> Candidate | Refuse:
-        """Return the certificate as a candidate, or why it is none."""
+        """Return a candidate for the import, or why the certificate is not one."""
         try:
             certificate = x509.load_der_x509_certificate(der)
             serial = serial_hex(abs(certificate.serial_number))
@@ -107,7 +107,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 
 def _can_sign(certificate: x509.Certificate, spki: bytes) -> bool:
-    """Tell whether this key can sign a renewal: it may sign by its usage, and is of a kind that we verify."""
+    """Tell whether this key can sign a renewal: its key usage allows signatures, and we can verify keys of its kind."""
     try:
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
         if not (usage.digital_signature or usage.content_commitment):
@@ -137,5 +137,5 @@ _WAYS: Final = {
 
 
 def way_of(cells: Mapping[Cell, str]) -> Way:
-    """Return where the key is, as a table says it."""
+    """Return where the key is stored, by the words of a table."""
     return _WAYS.get(cells.get(Cell.KEY, "").strip().lower(), Way.UNKNOWN)

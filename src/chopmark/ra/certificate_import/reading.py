@@ -1,7 +1,7 @@
 """The files of an import as a stream of certificates: PEM, DER, PKCS #7, and tables (CSV) with a certificate in a cell.
 
-Everything is read as a stream; memory holds one certificate, or one PKCS #7 file of at most `LARGEST_BAG`. What cannot
-be read is yielded as such, with its place, and what follows it is read further where that is possible.
+Everything is read as a stream; memory holds one certificate, or one PKCS #7 file of at most `LARGEST_BAG`. Whatever
+cannot be read is yielded as `Unreadable` with its place; reading goes on after it if possible.
 """
 
 import base64
@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, pkcs7
 
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Text, text
@@ -22,9 +23,9 @@ from chopmark.ra.certificate_import.report import Unreadable
 from chopmark.ra.certificate_import.tables import Cell, is_table, table_rows
 
 LARGEST: Final = 64 * 1024
-"""Octets of one certificate."""
+"""The most octets that one certificate may have."""
 LARGEST_BAG: Final = 64 * 1024 * 1024
-"""Octets of one PKCS #7 file, which cannot be read as a stream."""
+"""The most octets of a PKCS #7 file, because such a file cannot be read as a stream."""
 LONGEST_LINE: Final = LARGEST * 2
 BLOCK: Final = 1 << 20
 _HEAD: Final = 64 * 1024
@@ -36,7 +37,7 @@ _SIGNED_DATA: Final = bytes.fromhex("06092a864886f70d010702")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A certificate of the input, DER, with what a table says beside it; `position` counts octets over all files."""
+    """A certificate of the input (DER), and the cells of its line in a table. `position`: octets, over all files."""
 
     file: str
     place: int
@@ -47,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """All files of an import, in a fixed order: how large they are, and the SHA-256 of their names and contents."""
+    """All files of an import in a fixed order, their total size, and the SHA-256 of their names and contents."""
 
     files: tuple[Path, ...]
     size: int
@@ -55,10 +56,10 @@ class Input:
 
 
 def open_input(paths: Sequence[Path], at: Callable[[int, int], None]) -> Input:
-    """Return the files that these paths name; of a folder all files in it, hidden ones left out.
+    """Return the files that these paths name. A folder stands for all files in it except hidden ones.
 
-    `at` is told the octets read and the total. Raises Refused (NOT_FOUND) for what is not there or cannot be read, and
-    MALFORMED when there is no file at all.
+    `at` is called with the octets read so far and the total. Raises Refused: NOT_FOUND if a path is missing or cannot
+    be read, MALFORMED if the paths lead to no file at all.
     """
     files: list[Path] = []
     for path in paths:
@@ -84,7 +85,7 @@ def open_input(paths: Sequence[Path], at: Callable[[int, int], None]) -> Input:
 
 
 def entries_of(whole: Input) -> Iterator[Entry | Unreadable]:
-    """Yield every certificate of the input, and what cannot be read as one; tables without certificates yield none."""
+    """Yield every certificate of the input, and Unreadable for whatever is none. Skip tables without certificates."""
     before = 0
     for path in whole.files:
         with _opened(path) as file:
@@ -93,7 +94,7 @@ def entries_of(whole: Input) -> Iterator[Entry | Unreadable]:
 
 
 def sheets_of(whole: Input) -> Iterator[Mapping[Cell, str]]:
-    """Yield the lines of tables that have no certificates: they say whose a serial number is."""
+    """Yield the lines of tables without certificates; these say to whom a serial number belongs."""
     for path in whole.files:
         with _opened(path) as file:
             if is_table(file.read(_HEAD)):
@@ -149,7 +150,7 @@ def _not_ours(head: bytes) -> Text | None:
 
 
 def _binary(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreadable]:
-    """Yield a DER certificate, or those of a PKCS #7 file. A file with a private key is none (PKCS #12)."""
+    """Yield a DER certificate, or those of a PKCS #7 file. A file with a private key (PKCS #12) is Unreadable."""
     data = file.read(LARGEST_BAG + 1)
     if len(data) > LARGEST_BAG:
         yield Unreadable(name, 1, "too_large", _TOO_LARGE)
@@ -159,8 +160,21 @@ def _binary(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreada
         yield Unreadable(name, 1, "private_key", _PRIVATE)
     elif len(data) > LARGEST:
         yield Unreadable(name, 1, "too_large", _TOO_LARGE)
+    elif _is_key(data):
+        yield Unreadable(name, 1, "private_key", _PRIVATE)
     else:
         yield Entry(name, 1, data, {}, before + len(data))
+
+
+def _is_key(der: bytes) -> bool:
+    """Tell whether these octets are a private key, encrypted or not; a certificate is none."""
+    try:
+        load_der_private_key(der, None)
+    except (TypeError, UnsupportedAlgorithm):  # a TypeError is for one that is encrypted
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _bag(data: bytes, name: str, place: int, position: int) -> Iterator[Entry | Unreadable]:
@@ -174,7 +188,7 @@ def _bag(data: bytes, name: str, place: int, position: int) -> Iterator[Entry | 
 
 
 def _pem(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreadable]:
-    """Yield the certificates of a PEM file; text between them is passed over."""
+    """Yield the certificates of a PEM file; text between them is skipped."""
     kind, lines, octets, place, at = b"", list[bytes](), 0, 0, 0
     for line in iter(partial(file.readline, LONGEST_LINE), b""):
         at += len(line)
@@ -199,7 +213,7 @@ def _block(kind: bytes, body: bytes, name: str, place: int, position: int) -> It
         yield Unreadable(name, place, "private_key", _PRIVATE)
         return
     if kind not in _CERTIFICATES | _BAGS:
-        return  # a request, a list or parameters: not what this is about
+        return  # a request, a revocation list or parameters: no certificate to import
     der = _decoded(body)
     if der is None:
         yield Unreadable(name, place, "base64", _NOT_BASE64)
@@ -212,13 +226,15 @@ def _block(kind: bytes, body: bytes, name: str, place: int, position: int) -> It
 
 
 def _bare(file: IO[bytes], name: str, before: int) -> Iterator[Entry | Unreadable]:
-    """Yield the one certificate of a file that is Base64 and nothing else."""
+    """Yield the one certificate of a file that holds only Base64, without PEM lines."""
     data = file.read(LARGEST * 2 + 1)
     der = _decoded(data.removeprefix(b"\xef\xbb\xbf")) if len(data) <= LARGEST * 2 else None
     if der is None or not der.startswith(b"\x30"):
         yield Unreadable(name, 1, "other_file", _NOT_KNOWN)
     elif _SIGNED_DATA in der[:32]:
         yield from _bag(der, name, 1, before + len(data))
+    elif _is_key(der):
+        yield Unreadable(name, 1, "private_key", _PRIVATE)
     else:
         yield Entry(name, 1, der, {}, before + len(data))
 

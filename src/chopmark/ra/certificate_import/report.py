@@ -1,4 +1,4 @@
-"""What an import of certificates found: counts with a few examples each, and by which way the customers will renew."""
+"""What an import of certificates found: counts with a few examples each, and how the customers will renew."""
 
 from array import array
 from collections import Counter
@@ -15,31 +15,31 @@ _PART_BITS: Final = 3
 
 
 class Found(StrEnum):
-    """What a certificate of the input is to the import; only `matched` ones are imported."""
+    """The result for one certificate of the input. Only `matched` ones are imported."""
 
     MATCHED = "matched"
     NO_TEMPLATE = "no_template"
-    """No template fits the subject, and no sheet says whose it is."""
+    """No template fits the subject, and no table names the customer."""
     NO_CUSTOMER = "no_customer"
     TWO_CUSTOMERS = "two_customers"
     EXPIRED = "expired"
     NOT_FORMER = "not_former"
-    """Its signature verifies under no certificate of a former issuer, whatever name it has."""
+    """No certificate of a former issuer verifies its signature, whatever its issuer name says."""
     AUTHORITY = "authority"
-    """A CA's own certificate, as exports have it beside the customers'."""
+    """A CA certificate; exports often contain these among the customers' certificates."""
     KEY_SHARED = "key_shared"
     """Two customers have certificates with this key."""
     KEY_BLOCKED = "key_blocked"
     THERE = "there"
-    """Imported before."""
+    """An earlier import brought this certificate already."""
     TWICE = "twice"
-    """The same certificate stands in the input more than once."""
+    """The same certificate occurs in the input more than once."""
     UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One certificate of a count: which of the input it is, the file, the line or place, and its serial number."""
+    """An example for a count: the position of a certificate in the input, its file, its line or place, its serial."""
 
     number: int
     file: str
@@ -49,7 +49,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Something of the input that is no certificate: where, and why. The text never repeats the content."""
+    """A part of the input that cannot be read as a certificate: where and why. The text never repeats the content."""
 
     file: str
     place: int
@@ -59,9 +59,9 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The firm's own estimate for certificates of which nothing says where the key is, in per cent; the rest has none.
+    """The firm's estimate, in per cent, of where the keys are if no table says so. The rest of the keys is lost.
 
-    None of both: nothing is estimated.
+    If both numbers are 0, nothing is estimated.
     """
 
     by_file: int = 0
@@ -75,11 +75,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateReport:
-    """The report of a run or of a check. `counts` adds up to `certificates`; `imported` is all matched ones or 0.
+    """The report of a run or a check. `counts` adds up to `certificates`; `imported` counts all matched ones, or is 0.
 
-    `renew` and `apply` split the matched ones by what their customers can do; `ways` by where the keys are, and
-    `unknown` of those are split by the firm's estimate. `certified` have a certificate of ours already. `months` says
-    in which month (local) matched certificates end.
+    `renew` and `apply` count the matched ones whose customers can renew or have to apply. `ways` counts the matched
+    ones by where the key is, `certified` those whose customers have a certificate of ours already, `months` by the
+    local month in which they end. The firm's estimate splits the unknown ones of `ways`.
     """
 
     certificates: int
@@ -99,7 +99,7 @@ class CertificateReport:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What the report keeps of a matched certificate until the end, when it may turn out to be a repetition."""
+    """What is kept of a matched certificate until the end, because only then it is known whether it is a repetition."""
 
     way: Way
     fit: bool
@@ -109,7 +109,7 @@ class Matched:
 
 
 class Tally:
-    """Counts what is found, and settles at the end which matched certificates repeat or share a key.
+    """Counts the results. Only at the end it finds the matched certificates that are repetitions or share a key.
 
     Memory holds 29 bytes for each matched certificate, besides the examples.
     """
@@ -124,7 +124,7 @@ class Tally:
         self._kind_of, self._number_of = array("H"), array("L")
 
     def note(self, found: Found, example: Example) -> None:
-        """Count one that is not imported, and keep it as an example while there is room."""
+        """Count a certificate that is not imported. The first ones of each kind are kept as examples."""
         self.counts[found] += 1
         self._keep(found, example)
 
@@ -135,7 +135,7 @@ class Tally:
             self.unreadable.append(one)
 
     def match(self, fingerprint: str, spki_sha256: str, customer: int, kind: Matched, example: Example) -> None:
-        """Count a matched one; `customer` is a short hash of its number."""
+        """Count a matched certificate; `customer` is a short hash of the customer number."""
         self.counts[Found.MATCHED] += 1
         self._keep(Found.MATCHED, example)
         self._prints.append(int(fingerprint[:16], 16))
@@ -150,7 +150,7 @@ class Tally:
             kept.append(example)
 
     def report(self, certificates: int) -> CertificateReport:
-        """Return the report: repetitions and shared keys are taken out of the matched ones."""
+        """Return the report, in which repetitions and certificates with a shared key no longer count as matched."""
         twice = set(self._repeated())
         shared = {place for place in self._shared() if place not in twice}
         for found, places in ((Found.TWICE, twice), (Found.KEY_SHARED, shared)):
@@ -187,19 +187,19 @@ class Tally:
         )
 
     def _repeated(self) -> Iterator[int]:
-        """Yield the places of certificates that stood at an earlier place already."""
+        """Yield the places of certificates that are also at an earlier place."""
         for places in _groups(self._prints):
             yield from sorted(places)[1:]
 
     def _shared(self) -> Iterator[int]:
-        """Yield the places of certificates whose key another customer's certificate has."""
+        """Yield the places of certificates whose key is also in another customer's certificate."""
         for places in _groups(self._keys):
             if len({self._customers[place] for place in places}) > 1:
                 yield from places
 
 
 def _groups(hashes: "array[int]") -> Iterator[list[int]]:
-    """Yield the places of each value that occurs more than once. Sorted in parts, to need less memory."""
+    """Yield, for each value that occurs more than once, its places. Sorts in parts, to need less memory."""
     for part in range(1 << _PART_BITS):
         places = sorted(
             (p for p in range(len(hashes)) if hashes[p] >> (64 - _PART_BITS) == part), key=hashes.__getitem__

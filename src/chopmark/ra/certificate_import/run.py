@@ -1,10 +1,10 @@
-"""Importing certificates of former issuers: all of a run count, or none.
+"""Import of certificates of former issuers: a run takes effect as a whole or not at all.
 
-1. The files are hashed, so that a run that was killed is known again.
-2. Each certificate is read, verified under its issuer's pinned certificate, and matched to a customer.
-3. Batches of 1,000 are staged with a mark of how far the run is. Staged rows do not count. If the process is killed,
-   the next one goes on at the mark.
-4. One statement makes all rows of the run count, together with its record. What cannot be read stops a run before that.
+1. The files are hashed, so that a run that was killed is recognised when it is started again.
+2. Each certificate is read, verified with its issuer's pinned certificate, and matched to a customer.
+3. Batches of 1,000 rows are staged together with a mark of how far the run is. Staged rows have no effect yet. If the
+   process is killed, the next one continues at the mark.
+4. If everything could be read, one statement makes all rows of the run take effect, in the transaction of its record.
 """
 
 import json
@@ -39,7 +39,7 @@ from chopmark.tw.person_id import parse_person_id
 from chopmark.tw.zone import local_date
 
 Progress = Callable[[int, int], None]
-"""Called with the work done and the total, in octets; each octet counts twice, for the hash and for the reading."""
+"""Called with the octets done and the total. Each octet counts twice: once for the hash and once for the reading."""
 BATCH: Final = 1000
 EXAMPLES: Final = 10
 _SWEPT: Final = 10_000
@@ -47,7 +47,7 @@ _SWEPT: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A certificate of a batch: what it is, and whom the tables and its subject name."""
+    """A certificate of a batch: the verdict on it, and whom its subject and the tables name."""
 
     entry: Entry
     number: int
@@ -58,7 +58,7 @@ class _Judged:
 
 @dataclass(slots=True)
 class _Work:
-    """What one run gathers."""
+    """The state of one run in memory."""
 
     tally: Tally
     serials: Serials
@@ -107,9 +107,9 @@ class CertificateImport:
     async def run(
         self, paths: Sequence[Path], by: str, progress: Progress | None = None, examples: int = EXAMPLES
     ) -> CertificateReport:
-        """Import what matches and return the report; with anything unreadable in the files, nothing is imported.
+        """Import what matches and return the report. If anything in the files cannot be read, nothing is imported.
 
-        `by` is the staff id of the importer. Safe to repeat: what is there already is left as it is.
+        `by` is the staff id of the importer. Safe to repeat: certificates that are imported already stay as they are.
 
         Raises:
             Refused: MALFORMED or NOT_FOUND if `by` or a file cannot be used, or the settings name no former issuer;
@@ -164,7 +164,7 @@ class CertificateImport:
         return _Work(Tally(examples), serials, tell, whole.size)
 
     async def _judge(self, whole: Input, work: _Work) -> None:
-        """Judge every certificate of the input, batch by batch; with a run, stage those that match."""
+        """Judge every certificate of the input, batch by batch. If there is a run, stage those that match."""
         judge, entries = Judge(self._former), entries_of(whole)
         while batch := list(islice(entries, self._batch)):
             start, now = work.number, self._clock.now()
@@ -186,7 +186,7 @@ class CertificateImport:
             raise Refused(refused)
 
     def _one(self, entry: Entry | Unreadable, judge: Judge, work: _Work, now: datetime) -> _Judged | None:
-        """Return a certificate with whom it names; count what is none."""
+        """Return the verdict on a certificate, and whom it names. One that cannot be imported is counted: None."""
         work.number += 1
         if isinstance(entry, Unreadable):
             work.tally.spoiled(entry)
@@ -206,7 +206,7 @@ class CertificateImport:
         return _Judged(entry, work.number, found, named, way)
 
     def _asked(self, judged: Iterable[_Judged]) -> Asked:
-        """Return what a batch asks the directory for."""
+        """Return what has to be looked up for a batch."""
         named = {one for each in judged for one in each.named}
         candidates = [one.found for one in judged if isinstance(one.found, Candidate)]
         return Asked(
@@ -232,7 +232,7 @@ class CertificateImport:
         return {owner for owner in owners if owner is not None}
 
     def _match(self, one: _Judged, known: Known, work: _Work, now: datetime) -> None:
-        """Count a certificate as matched, and keep its row; or count why not."""
+        """Count a certificate as matched and keep its row, or count why it does not match."""
         candidate = one.found
         if not isinstance(candidate, Candidate):
             return
@@ -276,7 +276,7 @@ class CertificateImport:
 
 
 def _refused(candidate: Candidate, named: frozenset[Named], owners: set[CustomerId], known: Known) -> Found | None:
-    """Return why a candidate is not imported, or None for one with exactly one customer and a key of theirs alone."""
+    """Return why a candidate is not imported; None if it has exactly one customer and nobody else has its key."""
     if candidate.fingerprint in known.there:
         return Found.THERE
     if not named:
@@ -293,7 +293,7 @@ def _refused(candidate: Candidate, named: frozenset[Named], owners: set[Customer
 
 
 def _said(cells: Mapping[Cell, str]) -> frozenset[Named]:
-    """Return whom a table's line names; each of its numbers counts, so that contradictions show."""
+    """Return everybody whom a table's line names. All its numbers are used, so that contradictions are found."""
     said: set[Named] = set()
     person, customer = (
         parse_person_id(cells.get(Cell.PERSON_ID, "")),

@@ -1,4 +1,4 @@
-"""Whose a serial number is, by tables that say so: for issuers whose subjects name nobody.
+"""Tables that say to whom a serial number belongs, for issuers whose subjects do not name the customer.
 
 Memory holds sixteen bytes for each line; the lines themselves are in a temporary file without a name.
 """
@@ -18,14 +18,14 @@ _SAID: Final = (Cell.CUSTOMER, Cell.PERSON_ID, Cell.ACCOUNT, Cell.KEY)
 
 
 class Serials:
-    """The lines of such tables, found again by serial number."""
+    """The lines of such tables, indexed by serial number."""
 
     def __init__(self, scratch: IO[bytes]) -> None:
         self._scratch = scratch
         self._hashes, self._places = array("Q"), array("Q")
 
     def read(self, rows: Iterable[Mapping[Cell, str]]) -> None:
-        """Take the lines in. A serial number of digits only may be decimal or hexadecimal: both count."""
+        """Index the lines. A serial number of digits only may be decimal or hexadecimal, so it is indexed as both."""
         found: list[tuple[int, int]] = []
         for row in rows:
             names = set(serials_in(row.get(Cell.SERIAL, "")))
@@ -39,7 +39,7 @@ class Serials:
         self._places = array("Q", (place for _, place in found))
 
     def of(self, serial: str) -> list[Mapping[Cell, str]]:
-        """Return what the tables say of this serial number, hexadecimal."""
+        """Return the lines of the tables with this serial number, which is given in hexadecimal."""
         wanted = _short(serial)
         said: list[Mapping[Cell, str]] = []
         at = bisect_left(self._hashes, wanted)
@@ -53,7 +53,7 @@ class Serials:
 
 
 def serials_in(written: str) -> list[str]:
-    """Return the serial numbers that a cell may mean, as `pki.x509.serial_hex` writes them."""
+    """Return the serial numbers that a cell may mean, in the form of `pki.x509.serial_hex`."""
     bare = re.sub(r"[\s:]", "", written)
     found = _HEX.fullmatch(bare)
     if found is None:

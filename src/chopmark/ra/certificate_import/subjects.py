@@ -1,6 +1,6 @@
 r"""Subject templates: how a former issuer's subjects name the customer. Pure.
 
-A template is what the subjects of one issuer look like, for example `CN=TW{person_id}*, OU=RA-broker01`. Each of its
+A template describes the subjects of one issuer, for example `CN=TW{person_id}*, OU=RA-broker01`. Each of its
 parts has to fit an attribute of the subject; attributes that the template does not name may be anything, and the order
 does not matter. `{person_id}`, `{customer}` and `{account}` stand for what names the customer; a template has one of
 them. `*` (or `…`) stands for any characters. A comma inside a value is written `\,`.
@@ -19,11 +19,11 @@ from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.person_id import parse_person_id
 
 MOST_READINGS: Final = 16
-"""A value that could be read in more ways than this names nobody."""
+"""A subject that could be read in more ways than this is taken to name nobody."""
 
 
 class Names(StrEnum):
-    """What a part of a subject names a customer by."""
+    """The kind of number by which a subject names a customer."""
 
     PERSON_ID = "person_id"
     CUSTOMER = "customer"
@@ -32,7 +32,7 @@ class Names(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a subject says of its customer: the kind of number, and the number in its normal form."""
+    """A number that names a customer: its kind, and the number in its normal form."""
 
     by: Names
     value: str
@@ -40,7 +40,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A template, read: for each attribute type (dotted OID) the pattern, and which of them has the customer."""
+    """A parsed template: a pattern for each attribute type (dotted OID), one of which has the customer."""
 
     parts: tuple[tuple[str, "re.Pattern[str]"], ...]
     names: Names
@@ -71,7 +71,7 @@ _COMMA: Final = re.compile(r"(?<!\\),")
 
 
 def parse_template(written: str) -> Template:
-    """Return a template. ValueError with a sentence for the operator when it is none."""
+    """Return the parsed template. Raises ValueError with a sentence for the operator if it is malformed."""
     parts: list[tuple[str, re.Pattern[str]]] = []
     names: list[Names] = []
     for part in _COMMA.split(written):
@@ -110,7 +110,7 @@ def _pattern(value: str, names: list[Names]) -> "re.Pattern[str]":
 
 
 def read_subject(subject: x509.Name, templates: Sequence[Template]) -> frozenset[Named]:
-    """Return everybody whom the subject may name by these templates; none if no template fits, or too many ways do."""
+    """Return all whom the subject may name by these templates; nobody if none fits or there are too many readings."""
     found: set[Named] = set()
     for template in templates:
         found.update(_readings(subject, template))
@@ -120,7 +120,7 @@ def read_subject(subject: x509.Name, templates: Sequence[Template]) -> frozenset
 
 
 def _readings(subject: x509.Name, template: Template) -> Iterator[Named]:
-    """Yield whom a subject may name by one template. Every part has to fit, each by any attribute of its type."""
+    """Yield all whom a subject may name by one template. For every part some attribute of its type has to fit."""
     values: dict[str, list[str]] = {}
     for attribute in subject:
         if isinstance(attribute.value, str):

@@ -1,7 +1,7 @@
-"""Tables of an import (CSV): certificates in cells, or lines that say whose a serial number is.
+"""Tables of an import (CSV): certificates in cells, or lines that say to whom a serial number belongs.
 
-The header names the columns in English or Chinese, in any order; other columns are passed over. A cell may have line
-ends inside quotation marks, as PEM does.
+The header names the columns in English or Chinese, in any order; other columns are skipped. A cell in
+quotation marks may contain line ends, as PEM does.
 """
 
 import csv
@@ -56,7 +56,7 @@ _WHOSE: Final = frozenset({Cell.CUSTOMER, Cell.PERSON_ID, Cell.ACCOUNT})
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A line of a table: its cells, or in `text` what is wrong with it; `position` counts octets, about."""
+    """A line of a table: its cells, or in `text` what is wrong with it. `position` is its rough offset in octets."""
 
     line: int
     cells: Mapping[Cell, str]
@@ -66,7 +66,7 @@ class TableRow:
 
 
 def is_table(head: bytes) -> bool:
-    """Tell whether a file that begins so is a table of an import: its first line has known titles."""
+    """Tell whether a file that begins with `head` is a table of an import: its first line has known titles."""
     first = head[:_HEAD_LINE].lstrip().splitlines()[:1]
     for encoding in ("utf-8-sig", BIG5):
         try:
@@ -79,7 +79,7 @@ def is_table(head: bytes) -> bool:
 
 
 def _columns(written: str) -> Sequence[Cell | None] | None:
-    """Return what each column is, or None for a line that is no header of such a table."""
+    """Return what each column means, or None if the line is no header of such a table."""
     separator = next((one for one in "\t;" if one in written), ",")
     try:
         cells = next(csv.reader([written.removeprefix("\ufeff")], delimiter=separator, strict=True), [])
@@ -93,7 +93,7 @@ def _columns(written: str) -> Sequence[Cell | None] | None:
 
 
 def table_rows(file: IO[bytes]) -> Iterator[TableRow]:
-    """Yield the lines of a table that `is_table` has known, without its header and blank lines."""
+    """Yield the lines of a table that `is_table` accepted, without its header and blank lines."""
     encoding, bad = encoding_of(file)
     if bad:
         yield TableRow(

@@ -1,6 +1,6 @@
-"""What customers see of their own reminders, and what they ask for: a channel, and a pause while they are away.
+"""What customers see of their own reminders, and what they can set: a channel, and a pause while they are away.
 
-A pause ends before the urgent steps: nobody can turn those off, because whoever lapses cannot sell.
+A pause ends before the urgent steps. Nobody can turn those off, because a customer whose certificate ends cannot sell.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -27,9 +27,9 @@ from chopmark.tw.zone import local_date, local_midnight
 
 @dataclass(frozen=True, slots=True)
 class ToldReminder:
-    """A reminder of one step of a certificate that is planned by now, or closed; `at` is when it is due or was closed.
+    """The stored reminder of one step of a certificate, planned or closed. `at` is when it is due or was closed.
 
-    `channel` is known once it was sent.
+    `channel` is None until the reminder is sent.
     """
 
     step: Step
@@ -40,7 +40,7 @@ class ToldReminder:
 
 @dataclass(frozen=True, slots=True)
 class OwnRows:
-    """What the store has of a customer's reminders; `dead` are versions of contacts that a gateway called dead."""
+    """What the store has of a customer's reminders. `dead` are versions of contacts at which nothing arrives."""
 
     told: Sequence[ToldReminder]
     dead: Collection[tuple[Channel, int]]
@@ -50,15 +50,15 @@ class OwnReminderRows(Protocol):
     """Reads one customer's reminders."""
 
     async def of(self, customer: CustomerId, certificate: str, dead_since: datetime) -> OwnRows:
-        """Return the reminders of a certificate (serial or fingerprint), and contacts that died since then."""
+        """Return the reminders of a certificate (serial or fingerprint), and contacts reported dead since then."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ReminderLine:
-    """One step as it is shown: what was sent, or what will be sent when and by which channel.
+    """One step as the page shows it: what was sent, or what will be sent, when and by which channel.
 
-    `channel` is None where no contact can be reached; `paused` says that the pause leaves it out.
+    `channel` is None if no contact can be reached. `paused`: not sent, because of the customer's pause.
     """
 
     step: Step
@@ -70,22 +70,22 @@ class ReminderLine:
 
 @dataclass(frozen=True, slots=True)
 class OwnReminders:
-    """The reminders of a customer's present certificate, and what the customer may ask for."""
+    """The reminders of a customer's present certificate, and what the customer can set."""
 
     present: SubscriberCertificate | None
     lines: tuple[ReminderLine, ...]
     wishes: Wishes
     channels: tuple[Channel, ...]
-    """The channels that reach the customer."""
+    """The channels by which the customer can be reached."""
     pauses: tuple[date, ...]
-    """The days on which a pause may end, the last one being the day of the first step that no pause leaves out."""
+    """The days that may be chosen as the end of a pause. The last one is the day of the first urgent step."""
 
 
 _SPANS = (7, 14, 21, 28)
 
 
 class CustomerReminders:
-    """Shows customers their reminders, and takes what they ask for."""
+    """Shows customers their reminders, and stores what they set."""
 
     def __init__(
         self,
@@ -115,9 +115,9 @@ class CustomerReminders:
         return OwnReminders(present, lines, wishes, channels, self._pauses(present, now))
 
     async def ask(self, caller: Caller, channel: Channel | None, paused_until: date | None) -> None:
-        """Store what the caller asks for from now on; None: as the firm chooses, and no pause.
+        """Store the channel and the pause that the caller wants. None: the channel that the firm chooses; no pause.
 
-        Raises Refused (MALFORMED) for a pause that would leave out the last reminders, or that is over already.
+        Raises Refused (MALFORMED) if the pause would suppress the urgent reminders, or is over already.
         """
         snapshot = await self._context.customer_snapshot(caller)
         now = self._context.now()
@@ -166,7 +166,7 @@ class CustomerReminders:
         channels: tuple[Channel, ...],
         now: datetime,
     ) -> tuple[ReminderLine, ...]:
-        """Return what is stored, and what the plan says of the steps of which nothing is stored yet."""
+        """Return the stored reminders, and for all other steps what the plan foresees."""
         stored: Mapping[str, ToldReminder] = {one.step.word: one for one in rows.told}
         ending = Ending(present.not_after, renewal_opens(self._context.policy, present.not_after))
         planned = {step.word: at for step, at in timeline(self._policy, self._calendar, ending, customer, now)}

@@ -1,6 +1,6 @@
-"""The plan of reminders: on which day each step of a certificate may be sent, on which it is, and when on that day.
+"""The plan of reminders: on which days a step of a certificate may be sent, which day is chosen, and the time on it.
 
-Pure: values in, values out. Days are days in Taiwan, moments are aware.
+Pure functions. Days are days in Taiwan, moments are aware.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from chopmark.tw.zone import TAIPEI, local_date
 
 DAY = timedelta(days=1)
 NEAR = timedelta(days=2)
-"""Steps of a customer's certificates that are so near to each other are told in one message."""
+"""Steps of one customer's certificates that are at most so far apart are sent in one message."""
 _SHARES = 1 << 32
 
 Loads: TypeAlias = Mapping[date, Mapping[int, int]]
@@ -33,9 +33,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The days on which a step may be sent, and the one that is best; `natural` is the first before anything is late.
+    """The days on which a step may be sent, and the best one. `natural` is the first day if nothing is late.
 
-    `until` is the last moment at which it makes sense: after it the next step comes, or the certificate ends.
+    After `until` the message makes no sense any more: the next step comes, or the certificate ends.
     """
 
     step: Step
@@ -49,7 +49,7 @@ class Window:
 def targets(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending) -> tuple[tuple[Step, date], ...]:
     """Return each step with its day: at the opening of the renewal window, and counted back from the last trading day.
 
-    Steps that would come before renewal is open are left out, so the first one is the opening.
+    Steps that would come before the renewal window opens are left out, so the first step is the opening.
     """
     last, opening = calendar.last_trading_day_within(ending.not_after), local_date(ending.opens)
     days = [(step, last - timedelta(days=step.days)) for step in policy.steps if step.days is not None]
@@ -60,9 +60,9 @@ def targets(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending) -
 def windows(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending, now: datetime) -> tuple[Window, ...]:
     """Return the windows of all steps that can still be sent, the first step first.
 
-    A step whose day has passed may be sent late, until the day before the next step's. A step may be sent earlier than
-    its day, but after the day of the step before. Nothing comes before renewal is open, and nothing so late that the
-    customer could not renew any more (`policy.left`).
+    A step may be sent after its own day, until the day before that of the next step, and before its own day, but after
+    that of the step before. Nothing is sent before the renewal window opens, or so late that the customer could not
+    renew any more (`policy.left`).
     """
     today, latest = local_date(now), ending.not_after - policy.left
     steps = targets(policy, calendar, ending)
@@ -90,11 +90,11 @@ def _usable(policy: ReminderPolicy, first: date, end: date, until: datetime, now
 
 
 def place(policy: ReminderPolicy, window: Window, loads: Loads, mine: Mapping[date, bool]) -> date | None:
-    """Return the day on which the step is sent; None when there is no day for it now.
+    """Return the day on which to send the step, or None if there is no day for it now.
 
-    `mine` are the customer's days that have a message already, with whether that one still waits: if such a day is
-    near, the step is told in the same message. A full day yields to a day before it (for the opening: after it). Urgent
-    steps are sent even where every day is full, on the one with the least; the others wait for another night's plan.
+    `mine` are the days on which the customer has a message already; True: it is not sent yet. If such a day is near,
+    the step goes into the same message. Otherwise the first day that is not full is taken, in the order of `_in_order`.
+    If all are full, an urgent step takes the day with the fewest messages; others wait for the plan of another night.
     """
     days = _in_order(window)
     shared = [day for day in days if mine.get(day) and abs(window.best - day) <= NEAR]
@@ -116,7 +116,7 @@ def _in_order(window: Window) -> list[date]:
 
 
 def _load(loads: Loads, day: date, step: Step) -> int:
-    """Count what is planned for a day and is at least as urgent; the rest yields."""
+    """Count the reminders of a day that are at least as urgent as the step. Less urgent ones can be moved."""
     return sum(count for urgency, count in loads.get(day, {}).items() if urgency >= step.urgency)
 
 
@@ -127,9 +127,9 @@ def moment_of(
     after: datetime | None = None,
     until: datetime | None = None,
 ) -> datetime | None:
-    """Return when on its day a customer's message is due; None if no sending hours are left on it.
+    """Return at which time of the day a customer's message is due, or None if no sending hours are left on that day.
 
-    A hash of customer and day spreads a wave evenly over the hours: the same for whoever computes it.
+    A hash of customer and day spreads the messages evenly over the hours. Every process computes the same time.
     """
     spans = _spans(policy, day, after, until)
     total = sum(int((end - begin).total_seconds()) for begin, end in spans)
@@ -155,7 +155,7 @@ def closing(policy: ReminderPolicy, day: date) -> datetime:
 def _spans(
     policy: ReminderPolicy, day: date, after: datetime | None = None, until: datetime | None = None
 ) -> list[tuple[datetime, datetime]]:
-    """Return the sending hours of a day, without what lies before `after` or behind `until`."""
+    """Return the sending hours of a day that lie between `after` and `until`."""
     spans = []
     for hours in policy.hours:
         begin, end = datetime.combine(day, hours.begin, TAIPEI), datetime.combine(day, hours.end, TAIPEI)
@@ -167,9 +167,9 @@ def _spans(
 
 
 def surplus(policy: ReminderPolicy, loads: Mapping[int, int], step: Step) -> int:
-    """Return how many of a day's reminders have to yield to a step: those above the capacity that are less urgent.
+    """Return how many of a day's reminders have to be moved because the day is over its capacity.
 
-    An urgent step yields to nothing.
+    Only reminders that are less urgent than the step are moved, and never urgent ones.
     """
     yielding = sum(
         count for urgency, count in loads.items() if urgency < min(step.urgency, Step(policy.urgent_days).urgency)
@@ -184,7 +184,7 @@ def timeline(
     customer: CustomerId,
     now: datetime,
 ) -> Sequence[tuple[Step, datetime]]:
-    """Return what will be sent of one certificate, and when, if no day is too full: what the portal shows."""
+    """Return which steps of a certificate will be sent and when, if no day is too full. The portal shows this."""
     found = []
     for window in windows(policy, calendar, ending, now):
         due = moment_of(policy, customer, window.best, now, window.until)
@@ -194,5 +194,5 @@ def timeline(
 
 
 def most_urgent(steps: Collection[Step]) -> Step:
-    """Return the most urgent of the steps that one message tells."""
+    """Return the most urgent of the steps in one message."""
     return max(steps, key=lambda step: step.urgency, default=LAST)

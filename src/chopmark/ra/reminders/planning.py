@@ -1,7 +1,7 @@
-"""Planning: every night, and each hour for the urgent steps, living certificates get their reminders.
+"""Plan the reminders of all living certificates: every night, and every hour for the urgent steps.
 
-The plan reads certificates in batches, so that its memory stays the same however many there are. It may be interrupted
-anywhere and begins again: what is planned stays, and each step of a certificate is planned once.
+Certificates are read in batches, so that memory does not grow with their number. Planning may be interrupted anywhere
+and starts again: what is planned stays, and each step of a certificate is planned once.
 """
 
 from base64 import b32encode
@@ -19,14 +19,14 @@ from chopmark.tw.zone import TAIPEI, local_date, local_midnight
 
 BATCH: Final = 200
 AHEAD: Final = timedelta(days=7)
-"""So far ahead steps are planned: further than any but the first two may be moved by a full day."""
+"""How far ahead steps are planned. Only the first two steps could be moved further than this, if days are full."""
 AHEAD_HOURLY: Final = timedelta(days=1)
 _CLOSED: Final = timedelta(days=13)
-"""The exchange is never closed for longer: so much later than its last trading day a certificate may end."""
+"""The longest time for which the exchange is closed, so the longest from the last trading day to the end."""
 
 
 def reminder_id(customer: CustomerId, day: date) -> str:
-    """Return the id of a customer's reminder of a day: the same for whoever plans it, also after a restore."""
+    """Return the id of a customer's reminder on a day. Every process computes the same id, also after a restore."""
     return (
         "R" + b32encode(sha256(f"reminder|{customer}|{day.isoformat()}".encode()).digest()[:16]).rstrip(b"=").decode()
     )
@@ -43,7 +43,7 @@ class ReminderPlanning:
         self._holder = holder
 
     async def once(self) -> int:
-        """Plan unless this hour's plan is finished or another process plans. Return 0: there is never more at once."""
+        """Plan, unless this hour's plan is finished or another process plans. Return 0: nothing is left to do."""
         now = self._clock.now()
         hour = now.astimezone(TAIPEI).strftime("%Y-%m-%dT%H")
         done = await self._plans.done()
@@ -55,7 +55,7 @@ class ReminderPlanning:
         return 0
 
     async def _plan(self, now: datetime, *, nightly: bool) -> bool:
-        """Plan all steps, or the urgent ones; False when the lease was lost."""
+        """Plan all steps (nightly) or only the urgent ones. Return False if the lease was lost."""
         today, restored = local_date(now), await self._plans.restored()
         loads = await self._plans.loads(today)
         horizon = today + (AHEAD if nightly else AHEAD_HOURLY)
@@ -86,13 +86,13 @@ class ReminderPlanning:
                 return True
 
     def _ends(self, step: Step, now: datetime, horizon: date) -> tuple[datetime, datetime]:
-        """Return when certificates end of which this step may fall until the horizon; more than those is no harm."""
+        """Return the span in which a certificate ends if this step of it is due by the horizon. It may be too wide."""
         if step.days is None:
             return now, local_midnight(horizon + DAY) + self._longest_window(now)
         return now, local_midnight(horizon + DAY + timedelta(days=step.days) + _CLOSED)
 
     def _longest_window(self, now: datetime) -> timedelta:
-        """Return how long a renewal window is at most, with a week to spare: months differ by three days."""
+        """Return the longest renewal window, with a week to spare, because months differ by three days."""
         return now - self._rules.opens(now) + timedelta(days=7)
 
     def _placed(
@@ -105,7 +105,7 @@ class ReminderPlanning:
         restored: date | None,
         loads: dict[date, dict[int, int]],
     ) -> list[Placed]:
-        """Return where the step of each certificate goes. `loads` and `known` are kept up to date."""
+        """Return on which day the step of each certificate is sent; `loads` is updated."""
         days = {customer: dict(booked) for customer, booked in known.days.items()}
         found = []
         for one in batch:
@@ -128,7 +128,10 @@ class ReminderPlanning:
         return found
 
     def _window(self, step: Step, one: LivingCertificate, known: Known, now: datetime) -> Window | None:
-        """Return the step's window, unless it has passed, a more urgent one was told already, or it is another's."""
+        """Return the step's window, or None if it cannot be sent any more.
+
+        That is so if the window has passed, a more urgent step comes before it, or the certificate is no longer living.
+        """
         if all(one.id != other.id for other in known.living.get(one.customer, ())):
             return None
         later = [told.day for told in known.told if told.certificate == one.id and told.step.urgency > step.urgency]
@@ -147,15 +150,15 @@ class ReminderPlanning:
         return Placed(identity, one.customer, one.id, window.step, day, window.natural, due, window.until)
 
     def _lost(self, one: LivingCertificate, window: Window, restored: date) -> Placed:
-        """Return a step that may have been sent before the restore: it is noted as unknown and not sent."""
+        """Return a step that may have been sent before the restore. It is stored as UNKNOWN and not sent."""
         identity, due = reminder_id(one.customer, restored), local_midnight(restored)
         step, unknown = window.step, ReminderState.UNKNOWN
         return Placed(identity, one.customer, one.id, step, restored, window.natural, due, due, unknown)
 
     async def _relieve(self, step: Step, loads: dict[date, dict[int, int]]) -> bool:
-        """Where a day has become too full, take less urgent reminders from it; the steps that follow are planned anew.
+        """Delete less urgent reminders from days that have become too full; their steps are planned again afterwards.
 
-        Return False when the lease was lost.
+        Return False if the lease was lost.
         """
         for day in sorted(loads):
             while True:

@@ -1,4 +1,4 @@
-"""When customers are reminded that a certificate ends: the firm's rules as data. Pure."""
+"""The firm's rules for when customers are reminded that a certificate ends, as data. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ OPENING_WORD = "opening"
 LAST_WORD = "last"
 _MOST_URGENT = 1000
 DEAD_FOR = timedelta(days=60)
-"""A contact that a gateway called dead is tried again after so long, or when it is changed."""
+"""After this time a contact that a gateway reported as dead is tried again. A changed contact is tried at once."""
 
 
 @dataclass(frozen=True, slots=True, order=False)
 class Step:
-    """One step of a certificate's reminders: so many days before its last trading day, or when its renewal opens.
+    """One step of a certificate's reminders: a number of days before its last trading day, or when its renewal opens.
 
     `days` is None for the opening of the renewal window and 0 for the last trading day itself.
     """
@@ -62,26 +62,28 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class ReminderPolicy:
-    """The firm's rules of reminders.
+    """The firm's rules for reminders.
 
-    `sending` are the hours in which messages go out; what lies outside is quiet. `rush` is cut out of them: the hours
-    before and during the session, in which a message would bring everybody to the counter at once.
+    Messages go out only in the hours `sending`, and not in the hours `rush`, before and during the session, when a
+    message would bring all customers to the portal at the same time.
     """
 
     days: tuple[int, ...] = (14, 7, 3, 1)
     sending: Hours = Hours(time(13, 40), time(20, 0))
     rush: Hours | None = Hours(time(8, 30), time(13, 35))
     capacity: int = 20_000
-    """So many customers are reminded in a day, because so many the counter can serve; urgent steps go beyond it."""
+    """The most customers reminded on a day, because the portal can serve so many. Urgent steps may exceed it."""
     per_minute: int = 300
     early: tuple[Channel, ...] = (Channel.EMAIL, Channel.MOBILE)
     urgent: tuple[Channel, ...] = (Channel.MOBILE, Channel.EMAIL)
     urgent_days: int = 3
-    """From this step on: the urgent channels come first, a pause does not count, and no capacity delays the message."""
+    """From so many days before the last trading day on, steps are urgent: the channels `urgent` are used, and neither a
+    pause nor the capacity delays the message.
+    """
     left: timedelta = timedelta(hours=2)
-    """A message comes so long before the certificate ends at the latest: the customer has to be able to renew."""
+    """The shortest time from a message to the end of the certificate, so that the customer can still renew."""
     gateway_percent: int = 50
-    """Of a gateway's messages and money of a day reminders may use so much; the rest is there for codes."""
+    """The share of a gateway's daily limits that reminders may use. The rest is kept for codes."""
 
     def __post_init__(self) -> None:
         if not self.early or not self.urgent:
@@ -99,7 +101,7 @@ class ReminderPolicy:
 
     @property
     def hours(self) -> tuple[Hours, ...]:
-        """The hours of a day in which reminders are sent: the sending hours without the rush."""
+        """The hours of a day in which reminders are sent: `sending` without `rush`."""
         begin, end, rush = self.sending.begin, self.sending.end, self.rush
         if rush is None or rush.end <= begin or end <= rush.begin:
             return (self.sending,)
@@ -108,7 +110,7 @@ class ReminderPolicy:
         return (*before, *after)
 
     def is_urgent(self, step: Step) -> bool:
-        """Tell whether the step is one of the last ones."""
+        """Tell whether the step is within the last `urgent_days`."""
         return step.days is not None and step.days <= self.urgent_days
 
     def channels(self, step: Step, wanted: Channel | None = None) -> Sequence[Channel]:

@@ -17,7 +17,7 @@ from chopmark.tw.trading_days import TradingCalendar
 
 @dataclass(frozen=True, slots=True)
 class ReminderRules:
-    """The firm's rules, the trading days, and when the renewal window of a certificate that ends then opens."""
+    """The firm's rules, the trading days, and `opens`, which returns when the renewal window of a certificate opens."""
 
     policy: ReminderPolicy
     calendar: TradingCalendar
@@ -30,14 +30,14 @@ class ReminderState(StrEnum):
     PLANNED = "planned"
     SENT = "sent"
     UNKNOWN = "unknown"
-    """Perhaps sent: an answer was lost, a process ended in the middle, or the database was restored. Never repeated."""
+    """Perhaps sent: an answer was lost, a process died in the middle, or the database was restored. Not sent again."""
     FAILED = "failed"
     UNREACHABLE = "unreachable"
-    """The customer has no contact that works."""
+    """The customer has no contact at which messages arrive."""
     STOPPED = "stopped"
-    """Its certificates were replaced or revoked, or ended."""
+    """The certificates were replaced or revoked, or have ended."""
     SKIPPED = "skipped"
-    """A later one takes its place, or the customer has paused reminders."""
+    """A later reminder replaces it, or the customer has paused reminders."""
 
 
 class Why(StrEnum):
@@ -63,7 +63,7 @@ class LivingCertificate:
 
 @dataclass(frozen=True, slots=True)
 class ToldStep:
-    """A step of a certificate that has its reminder: the day of that reminder, and whether it still waits."""
+    """A step of a certificate that has a reminder: the day of that reminder, and whether it is still to be sent."""
 
     certificate: str
     step: Step
@@ -73,7 +73,7 @@ class ToldStep:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a batch of customers has: living certificates, days with a reminder (True: it still waits), told steps."""
+    """What is stored of some customers: living certificates, days with a reminder (True: unsent), steps with one."""
 
     living: Mapping[CustomerId, Sequence[LivingCertificate]]
     days: Mapping[CustomerId, Mapping[date, bool]]
@@ -82,7 +82,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One step of one certificate, on the day that it is to be told. `state` is PLANNED, or UNKNOWN after a restore."""
+    """One step of one certificate with the day on which to send it. `state` is PLANNED, or UNKNOWN after a restore."""
 
     id: str
     customer: CustomerId
@@ -97,7 +97,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A reminder that this process has leased; `id` is the message id, `attempts` counts the claims, this one too."""
+    """A reminder that this process has leased. `id` is the message id; `attempts` counts the leases, with this one."""
 
     id: str
     customer: CustomerId
@@ -110,7 +110,7 @@ class Reminder:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a customer asked for; None: nothing."""
+    """What a customer asked for. None: the customer did not choose."""
 
     channel: Channel | None = None
     language: str | None = None
@@ -122,7 +122,7 @@ NO_WISHES = Wishes()
 
 @dataclass(frozen=True, slots=True)
 class DeadContact:
-    """A contact of which a gateway said that nothing arrives there."""
+    """A contact at which nothing arrives, as a gateway said."""
 
     customer: CustomerId
     channel: Channel
@@ -133,7 +133,7 @@ class DeadContact:
 
 @dataclass(frozen=True, slots=True)
 class ReminderPapers:
-    """What the messages of a batch are made of, read at one moment."""
+    """All that is needed to write the messages of a batch, read in one transaction."""
 
     contacts: Sequence[ContactRow]
     dead: Sequence[DeadContact]
@@ -155,55 +155,55 @@ class Outcome:
 
 
 class ReminderPlans(Protocol):
-    """The store's side of planning. One process at a time plans: each change needs the lease."""
+    """What planning needs from the store. One process at a time plans, because each change needs the lease."""
 
     async def begin(self, holder: str, now: datetime) -> bool:
-        """Take the lease of planning; False when another process has it."""
+        """Take the lease for planning; False if another process has it."""
         ...
 
     async def done(self) -> str | None:
-        """Return the mark of the last plan that was finished."""
+        """Return the mark of the last finished plan (its hour)."""
         ...
 
     async def mark(self, mark: str) -> None:
-        """Store the mark of a plan that was finished."""
+        """Store the mark of a finished plan."""
         ...
 
     async def restored(self) -> date | None:
-        """Return the day of the last restore; what may have been sent until then is never sent again."""
+        """Return the day of the last restore. Reminders that may have been sent until then are never sent again."""
         ...
 
     async def untold(
         self, step: Step, ends: tuple[datetime, datetime], after: LivingCertificate | None, most: int
     ) -> list[LivingCertificate]:
-        """Return living certificates of which the step has no reminder and that end in this span, in their order."""
+        """Return living certificates that end in this span and have no reminder of this step, in a fixed order."""
         ...
 
     async def known(self, customers: Sequence[CustomerId], today: date, now: datetime) -> Known:
-        """Return what these customers have."""
+        """Return what is stored of these customers."""
         ...
 
     async def loads(self, today: date) -> dict[date, dict[int, int]]:
-        """Return how many reminders each day has from today on, by their urgency."""
+        """Return how many reminders each day from today on has, by urgency."""
         ...
 
     async def place(self, placed: Sequence[Placed], holder: str, now: datetime) -> bool:
-        """Store the steps with their reminders; False, and nothing stored, without the lease."""
+        """Store the steps with their reminders. False, with nothing stored, if the lease was lost."""
         ...
 
     async def release(self, day: date, below: Step, most: int, holder: str, now: datetime) -> list[int] | None:
-        """Delete waiting reminders of a day that are less urgent than `below`, the least urgent first.
+        """Delete unsent reminders of a day that are less urgent than `below`, the least urgent first.
 
-        Return their urgencies; None without the lease. Their steps are planned anew.
+        Return their urgencies, or None if the lease was lost. Their steps will be planned again.
         """
         ...
 
 
 class ReminderQueue(Protocol):
-    """The store's side of sending. A claim is a lease, and the guard: who is claimed has a living certificate."""
+    """What sending needs from the store. Only reminders of customers with a living certificate can be leased."""
 
     async def sweep(self, now: datetime, today: date, urgent: Step, most: int) -> int:
-        """Close due reminders that are not to be sent: replaced, too late, paused. Return how many."""
+        """Close due reminders that must not be sent (replaced, too late, paused). Return how many were closed."""
         ...
 
     async def claim(
@@ -211,34 +211,34 @@ class ReminderQueue(Protocol):
     ) -> list[Reminder]:
         """Lease due reminders, urgent ones first. None are leased while a code waits to be sent.
 
-        In a minute all processes together lease at most `per_minute`.
+        All processes together lease at most `per_minute` in a minute.
         """
         ...
 
     async def papers(self, reminders: Sequence[Reminder], now: datetime) -> ReminderPapers:
-        """Return what the messages of these reminders are made of."""
+        """Return what is needed to write the messages of these reminders."""
         ...
 
     async def end(self, reminder: Reminder, holder: str, outcome: Outcome, now: datetime) -> bool:
-        """Close a reminder; False when the lease is lost."""
+        """Close a reminder; False if the lease was lost."""
         ...
 
     async def retry(self, reminder: Reminder, holder: str, at: datetime) -> bool:
-        """Give a reminder back, due again at `at`; False when the lease is lost."""
+        """Release the lease, with the reminder due again at `at`; False if the lease was lost."""
         ...
 
     async def dead(self, customer: CustomerId, channel: Channel, version: int, why: FaultReason, now: datetime) -> None:
-        """Note that nothing arrives at this version of a contact."""
+        """Store that nothing arrives at this version of a contact."""
         ...
 
 
 class ReminderPreferences(Protocol):
-    """What customers asked for."""
+    """Stores what customers asked for."""
 
     async def of(self, customer: CustomerId) -> Wishes:
         """Return what the customer asked for."""
         ...
 
     async def put(self, customer: CustomerId, wishes: Wishes, now: datetime, record: AuditRecord) -> None:
-        """Store what the customer asks for from now on, with its record."""
+        """Store what the customer asks for from now on, and append the record."""
         ...

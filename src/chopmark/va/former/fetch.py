@@ -1,6 +1,6 @@
-"""Fetching from an old CA: a list into a file beside the data, an OCSP answer into memory, bounded in time and size.
+"""Fetch from a former issuer, bounded in time and size: a list into a temporary file, an OCSP answer into memory.
 
-Redirects are not followed, because the settings name whom to believe; no proxy of the environment is used.
+Redirects are not followed, because only the addresses in the settings are trusted. No proxy of the environment is used.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from chopmark.va.former.ports import Location, NotFetched
 LIST_S: Final = 300.0
 ANSWER_S: Final = 5.0
 QUIET_S: Final = 15.0
-"""No byte for so long ends a fetch."""
+"""A fetch fails if no byte arrives for so long."""
 MAX_ANSWER: Final = 64 * 1024
 _PIECE: Final = 1 << 20
 _PEM: Final = b"-----BEGIN X509 CRL-----"
@@ -28,7 +28,7 @@ _GONE: Final = (404, 410)
 
 
 class Spool:
-    """A fetched list in a file that has no name; implements `pki.crl_reading.Source`."""
+    """A fetched list in an unnamed temporary file; implements `pki.crl_reading.Source`."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file = file
@@ -36,7 +36,7 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """How many bytes there are."""
+        """The length in bytes."""
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -47,7 +47,7 @@ class Spool:
 
 @asynccontextmanager
 async def fetched(location: Location, folder: Path, most: int) -> AsyncIterator[Spool]:
-    """Give a list as it lies at its place; raises NotFetched. The file lies in `folder` and goes away afterwards."""
+    """Provide the list of a location, in a file in `folder` that is deleted afterwards. Raises NotFetched."""
     with TemporaryFile(dir=folder) as file:
         if location.is_address:
             await _download(location.place, file, most)
@@ -76,7 +76,7 @@ async def _download(url: str, file: IO[bytes], most: int) -> None:
 
 
 def _client(url: str, timeout_s: float) -> httpx2.AsyncClient:
-    # Lists and answers are signed, so they mostly come by plain http: then no trust store is read.
+    # Lists and answers are signed, so most come by plain http. For those, do not load the trust store.
     trust = True if url.startswith("https://") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx2.AsyncClient(verify=trust, timeout=timeout_s, follow_redirects=False, trust_env=False)
 
@@ -91,7 +91,7 @@ def _require_ok(status: int) -> None:
 
 
 def _copy(path: Path, file: IO[bytes], most: int) -> None:
-    """Copy a file, so that it may be replaced while it is read."""
+    """Copy a file, so that somebody may replace the original while we read."""
     try:
         with path.open("rb") as there:
             while piece := there.read(_PIECE):
@@ -103,9 +103,9 @@ def _copy(path: Path, file: IO[bytes], most: int) -> None:
 
 
 def _as_der(file: IO[bytes]) -> int:
-    """Turn a list in PEM into DER in its place, a line at a time, and return the list's size.
+    """Convert a list from PEM to DER within the same file, line by line, and return its size. Leaves DER as it is.
 
-    Base64 is longer than what it stands for, so what is written never reaches what is still to be read.
+    Base64 is longer than the bytes that it encodes, so writing never overtakes reading.
     """
     file.seek(0)
     if file.read(len(_PEM)) != _PEM:
@@ -125,7 +125,7 @@ def _as_der(file: IO[bytes]) -> int:
 
 
 async def asked(url: str, request_der: bytes) -> bytes:
-    """Return what an OCSP responder answers, at most 64 KiB, within five seconds; raises NotFetched."""
+    """Return the answer of an OCSP responder: at most 64 KiB, within five seconds. Raises NotFetched."""
     headers = {"content-type": "application/ocsp-request", "accept": "application/ocsp-response"}
     try:
         async with (

@@ -1,4 +1,4 @@
-"""Taking the revocation lists of former issuers into the database, before those that are there end."""
+"""Load the revocation lists of former issuers into the database before the stored ones reach their nextUpdate."""
 
 import asyncio
 import hashlib
@@ -20,19 +20,19 @@ from chopmark.va.former.fetch import Spool, fetched
 from chopmark.va.former.ports import FormerCa, FormerLists, KeptList, ListSource, Location, NotFetched
 
 BATCH: Final = 1000
-"""Entries of a transaction."""
+"""Entries stored per transaction."""
 LOOKS: Final = timedelta(hours=1)
-"""A list is looked at so often, and more often when less than two hours of it are left."""
+"""How often a list is fetched; more often if it reaches its nextUpdate in less than two hours."""
 SOONEST: Final = timedelta(minutes=1)
 LONGEST: Final = timedelta(minutes=15)
-"""After a look that failed the next one is between these two."""
+"""After a failed fetch, the wait for the next one is between `SOONEST` and `LONGEST`."""
 MAX_SKEW: Final = timedelta(minutes=5)
 
 log = structlog.get_logger()
 
 
 class ListRefresh:
-    """Looks at each list when that is due; safe to repeat, and any number of workers may run it."""
+    """Fetches each list when it is due. Safe to repeat; any number of workers may run it."""
 
     def __init__(self, cas: Sequence[FormerCa], lists: FormerLists, folder: Path, clock: Clock, holder: str) -> None:
         self._cas = [(ca, ca.source) for ca in cas if isinstance(ca.source, ListSource)]
@@ -42,7 +42,7 @@ class ListRefresh:
         self._holder = holder
 
     async def once(self) -> int:
-        """Look at every list that is due, and return 0: there is never more to do at once."""
+        """Fetch every list that is due. Always return 0, because nothing is left to do then."""
         for ca, source in self._cas:
             kept = await self._lists.kept(ca.id)
             for location in source.locations:
@@ -52,7 +52,7 @@ class ListRefresh:
         return 0
 
     async def _look(self, ca: FormerCa, source: ListSource, location: Location, before: KeptList) -> None:
-        """Take a list, or store why it could not be taken; the one that was taken before stays."""
+        """Fetch and store a list. If that fails, store why; the list stored before stays in use."""
         generation = await self._lists.claim(ca.id, location.place, self._holder, self._clock.now())
         if generation is None:
             return
@@ -74,20 +74,20 @@ class ListRefresh:
             await self._lists.release(ca.id, location.place, self._holder)
 
     async def _take(self, ca: FormerCa, location: Location, before: KeptList, spool: Spool, generation: int) -> None:
-        # 1. What the list is, whose it is, and whether it may be taken in place of the one before.
+        # 1. Read what the list is and whose, and whether it may replace the one before.
         found = await asyncio.to_thread(crl_reading.outline, spool)
         now = self._clock.now()
         why = misfit(found, ca, location, before, now)
         if why:
             raise NotFetched(why)
-        # 2. The signature over all of it. Nothing has been believed so far.
+        # 2. Verify the signature over the whole list. Nothing of it was trusted before.
         if not await asyncio.to_thread(crl_reading.verified_by, spool, found, keys_of(ca, now)):
             raise NotFetched("signature")
-        # 3. Its entries, unless they are those of before. They count as revoked as soon as they are stored.
+        # 3. Store its entries, unless they are the same as before. Each counts as revoked as soon as it is stored.
         digest = await asyncio.to_thread(_digest, spool, found.entries)
         same = before.fetched_at is not None and digest == before.entries_sha256
         count = before.entries if same else await self._put(ca, location, spool, found, generation)
-        # 4. From now on this is the list. Entries that it does not have any more end.
+        # 4. Make this the current list. Entries of the one before that are not in it any more cease to count.
         next_update = found.next_update or now
         taken = KeptList(
             issuer=ca.id,
@@ -103,7 +103,7 @@ class ListRefresh:
         await self._lists.taken(taken, None if same else generation)
 
     async def _put(self, ca: FormerCa, location: Location, spool: Spool, found: Outline, generation: int) -> int:
-        """Store the entries, a thousand a transaction, and return how many there are."""
+        """Store the entries, `BATCH` per transaction, and return how many there are."""
         entries, count = crl_reading.entries(spool, found.entries), 0
         while batch := await asyncio.to_thread(_next, entries):
             await self._lists.put(ca.id, location.place, generation, batch)
@@ -123,7 +123,10 @@ def _digest(spool: Spool, span: tuple[int, int] | None) -> str:
 
 
 def misfit(found: Outline, ca: FormerCa, location: Location, before: KeptList, now: datetime) -> str:
-    """Return why a list may not be taken, as a word; empty when it may, if its signature holds."""
+    """Return, as a word of `sentences.FAULTS`, why a list must not be used.
+
+    Empty if only its signature is left to be checked.
+    """
     names = {x509.load_der_x509_certificate(one).subject.public_bytes() for one in ca.certificates}
     if found.issuer_der not in names:
         return "other_issuer"
@@ -141,7 +144,7 @@ def misfit(found: Outline, ca: FormerCa, location: Location, before: KeptList, n
 
 
 def is_older(found: Outline, before: KeptList) -> bool:
-    """Tell whether a list was made before the one that was taken: somebody may want to hide a revocation."""
+    """Tell whether a list is older than the stored one. Somebody might send an old list to hide a revocation."""
     if before.this_update is None:
         return False
     if before.number is not None and (found.number is None or found.number < before.number):
@@ -150,7 +153,7 @@ def is_older(found: Outline, before: KeptList) -> bool:
 
 
 def keys_of(ca: FormerCa, now: datetime) -> list[object]:
-    """Return the public keys that may sign this CA's lists: of its own certificates, and of its list signers now."""
+    """Return the keys that may sign this CA's lists: those of its own certificates and of its valid signers."""
     delegated = ca.source.signers if isinstance(ca.source, ListSource) else ()
     signers = [one for one in map(x509.load_der_x509_certificate, delegated) if _is_valid(one, now)]
     own = [x509.load_der_x509_certificate(one) for one in ca.certificates]

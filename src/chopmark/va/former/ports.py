@@ -1,4 +1,4 @@
-"""Former issuers as their status is asked: what the settings say of it, the answers, and what the store keeps."""
+"""Asking for the status of certificates of former issuers: the settings, the answers, and what the store keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from typing import Final, Protocol, TypeAlias
 from chopmark.pki.crl_reading import Revoked as Entry
 
 MAX_LIST: Final = 128 << 20
-"""Bytes of a revocation list, unless the settings say otherwise: about three million entries."""
+"""The most bytes of a revocation list, unless the settings say otherwise. This is about three million entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where one revocation list lies: an http(s) address, or a file's absolute path.
+    """Where one revocation list is: an http(s) address, or the absolute path of a file.
 
-    `scope` is the address that the list's issuing distribution point must have where it has one.
+    If the list has an issuing distribution point, that must be the address `scope`.
     """
 
     place: str
@@ -23,15 +23,15 @@ class Location:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is fetched by HTTP."""
+        """Whether the list is fetched by HTTP."""
         return self.place.startswith(("http://", "https://"))
 
 
 @dataclass(frozen=True, slots=True)
 class ListSource:
-    """Status by revocation lists; all of `locations` together are the CA's.
+    """Status by revocation lists; all of `locations` together cover the CA.
 
-    `signers` are certificates, DER, of keys that sign lists for it beside its own.
+    `signers` are certificates, DER, of other keys than its own that sign lists for it.
     """
 
     locations: tuple[Location, ...]
@@ -41,9 +41,9 @@ class ListSource:
 
 @dataclass(frozen=True, slots=True)
 class ResponderSource:
-    """Status by OCSP at `url`. `signers` are responders' certificates, DER, for answers that come without one.
+    """Status by OCSP at `url`. `signers` are the responders' certificates, DER, for answers that contain none.
 
-    `nonce_required`: an answer without our nonce is not taken. Otherwise it counts from its thisUpdate to nextUpdate.
+    `nonce_required`: an answer without our nonce is refused. Otherwise it is valid from thisUpdate to nextUpdate.
     """
 
     url: str
@@ -53,7 +53,7 @@ class ResponderSource:
 
 @dataclass(frozen=True, slots=True)
 class NoSource:
-    """The status is not asked, as the firm has decided; `reason` is its own sentence."""
+    """The firm decided not to ask for the status; `reason` is its explanation."""
 
     reason: str
 
@@ -72,14 +72,14 @@ class FormerCa:
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """Not revoked, as the old CA says, until this moment (aware UTC)."""
+    """Not revoked, as the former issuer says. This is valid until `until` (aware UTC)."""
 
     until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """Revoked by the old CA; `reason` in the words of CrlReason, `at` aware UTC."""
+    """Revoked by the former issuer; `reason` in the words of CrlReason, `at` aware UTC."""
 
     reason: str
     at: datetime
@@ -87,7 +87,7 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody can say now; `why` is one of the words in `sentences.FAULTS`."""
+    """The status is not known now; `why` is one of the words in `sentences.FAULTS`."""
 
     why: str
 
@@ -96,7 +96,7 @@ Status: TypeAlias = Good | Revoked | Unknown
 
 
 class NotFetched(Exception):
-    """A list or an answer could not be had; `why` is one of the words in `sentences.FAULTS`."""
+    """A list or an answer could not be fetched; `why` is one of the words in `sentences.FAULTS`."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -105,10 +105,10 @@ class NotFetched(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeptList:
-    """What the database has of one place: the list taken last, if any, and how the last looks at the place went.
+    """What the database keeps of one location: the list stored last, if any, and how the last fetches went.
 
-    `fault` and `failing_since` are None after a look that went well, and `failures` counts looks that did not. For a
-    responder there is no list, and only these three count.
+    After a successful fetch, `fault` and `failing_since` are None. `failures` counts failed fetches in a row. For a
+    responder there is no list, and only these three are used.
     """
 
     issuer: str
@@ -127,7 +127,7 @@ class KeptList:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An OCSP answer about one certificate, good for use until `until`."""
+    """An OCSP answer about one certificate. It may be used until `until`."""
 
     issuer: str
     serial: str
@@ -136,34 +136,37 @@ class KeptAnswer:
 
 
 class FormerLists(Protocol):
-    """Stores what the old CAs said, so that all processes share it; each method is one transaction."""
+    """Stores what the former issuers said, so that all processes share it. Each method is one transaction."""
 
     async def kept(self, issuer: str) -> dict[str, KeptList]:
-        """Return what is kept of this issuer, by place."""
+        """Return what is kept of this issuer, by location."""
         ...
 
     async def looked_up(self, issuer: str, serial: str) -> tuple[dict[str, KeptList], dict[str, Revoked]]:
-        """Return at one moment what is kept of this issuer, and where this serial number is listed as revoked."""
+        """Return, from one transaction, what is kept of this issuer, and which locations list the serial as revoked."""
         ...
 
     async def claim(self, issuer: str, place: str, holder: str, now: datetime) -> int | None:
-        """Return the number of a new generation of this list's entries; None while another process takes the list."""
+        """Return the number of a new generation of this list's entries. None if another process is fetching it."""
         ...
 
     async def release(self, issuer: str, place: str, holder: str) -> None:
-        """Let other processes take the list; a process that dies keeps them from it for some minutes."""
+        """Let other processes fetch the list. If a process dies before this, they wait for some minutes."""
         ...
 
     async def put(self, issuer: str, place: str, generation: int, entries: Sequence[Entry]) -> None:
-        """Store entries of a verified list; from now on they count as revoked."""
+        """Store entries of a verified list. They count as revoked from now on."""
         ...
 
     async def taken(self, kept: KeptList, generation: int | None) -> None:
-        """Store that a list was taken; entries of an earlier generation end. None: its entries are those of before."""
+        """Store that a list was loaded, and end the entries of earlier generations.
+
+        None: its entries are the same as before.
+        """
         ...
 
     async def failed(self, kept: KeptList) -> None:
-        """Store how the looks at a place stand, and nothing of its list."""
+        """Store only how the last fetches from a location went."""
         ...
 
     async def answer(self, issuer: str, serial: str) -> KeptAnswer | None:

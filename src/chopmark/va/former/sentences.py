@@ -1,4 +1,4 @@
-"""Why the status of a former issuer's certificates is not known, each reason as a word and as a sentence for check."""
+"""The reasons why the status of a former issuer's certificates is not known: each as a word and as a sentence."""
 
 from typing import Final
 

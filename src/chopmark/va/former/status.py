@@ -1,4 +1,4 @@
-"""What a former issuer says of a certificate: from its list in the database, or from its OCSP responder."""
+"""What a former issuer says about a certificate: by its lists in the database, or by its OCSP responder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,9 +27,9 @@ from chopmark.va.former.ports import (
 )
 
 KEPT: Final = timedelta(minutes=10)
-"""A good OCSP answer is used again for so long at most: one order asks several times."""
+"""How long a good OCSP answer is used again at most, because one order asks several times."""
 REST: Final = timedelta(seconds=30)
-"""A responder that did not answer is left alone for so long, so that customers do not wait for it one by one."""
+"""A responder that did not answer is not asked again for so long, so that not every customer waits for it."""
 NOT_ASKED: Final = timedelta(hours=1)
 ON_HOLD: Final = "certificate_hold"
 
@@ -44,7 +44,10 @@ class _ToAsk:
 
 
 class FormerStatusReader:
-    """Tells the status of certificates of former issuers; what cannot be known is Unknown, and nothing is raised."""
+    """Returns the status of certificates of former issuers.
+
+    If the status cannot be found out, it is Unknown; nothing is raised.
+    """
 
     def __init__(self, cas: Sequence[FormerCa], lists: FormerLists, entropy: Entropy) -> None:
         self._cas = {ca.id: ca for ca in cas}
@@ -52,7 +55,7 @@ class FormerStatusReader:
         self._entropy = entropy
 
     async def status_of(self, issuer: str, serial: str, now: datetime) -> Status:
-        """Return the status of the certificate with this serial number, hexadecimal, of this former issuer."""
+        """Return the status of the certificate of this former issuer with this serial number (hexadecimal)."""
         known = await self._known(issuer, serial, now)
         return await self._by_responder(known, serial, now) if isinstance(known, _ToAsk) else known
 
@@ -75,18 +78,18 @@ class FormerStatusReader:
                 return await self._from_before(ca, source, serial, now)
 
     async def _from_before(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> Status | _ToAsk:
-        # 1. An answer that was had a short while ago counts, whichever process had it; a revocation counts for good.
+        # 1. Use a recent answer, whichever process asked for it. A final revocation never has to be asked for again.
         known = await self._lists.answer(ca.id, serial)
         if known is not None and (_for_good(known) or known.until > now):
             return known.status
-        # 2. A responder that has just failed is not asked.
+        # 2. Do not ask a responder that has just failed.
         line = (await self._lists.kept(ca.id)).get(source.url, KeptList(ca.id, source.url))
         if line.due_at is not None and now < line.due_at <= now + REST:
             return Unknown(line.fault or "unreachable")
         return _ToAsk(ca, source, line)
 
     async def _by_responder(self, to_ask: _ToAsk, serial: str, now: datetime) -> Status:
-        """Ask the responder, and note how that went."""
+        """Ask the responder, and store how that went."""
         ca, source, line = to_ask.ca, to_ask.source, to_ask.line
         found = await self._ask(ca, source, serial, now)
         if isinstance(found, Unknown):
@@ -98,7 +101,7 @@ class FormerStatusReader:
         return found.status
 
     async def _ask(self, ca: FormerCa, source: ResponderSource, serial: str, now: datetime) -> KeptAnswer | Unknown:
-        """Ask about the certificate under each of the CA's keys; the first that the responder knows it under counts."""
+        """Ask about the certificate for each of the CA's keys, until the responder knows the certificate."""
         signers = [x509.load_der_x509_certificate(one) for one in source.signers]
         why = "unknown"
         for one in ca.certificates:
@@ -119,7 +122,7 @@ class FormerStatusReader:
         return Unknown(why)
 
     async def _note(self, line: KeptList, found: Unknown, now: datetime) -> None:
-        """Store that the responder failed. That it does not know one certificate is no failure."""
+        """Store that the responder failed. It is no failure if it does not know one certificate."""
         if found.why == "unknown":
             return
         since, failures = line.failing_since or now, line.failures + 1
@@ -132,7 +135,7 @@ def _for_good(known: KeptAnswer) -> bool:
 
 
 def by_lists(source: ListSource, kept: Mapping[str, KeptList], revoked: Mapping[str, Revoked], now: datetime) -> Status:
-    """Return the status by what is kept of all the lists of a CA: revoked if one says so, good if all count."""
+    """Return the status by all lists of a CA: revoked if one of them says so, good if none does and all are current."""
     places = [location.place for location in source.locations]
     for place in places:
         if place in revoked:

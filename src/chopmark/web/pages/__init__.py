@@ -1,1 +1,1 @@
-"""What pages show and how they become HTML: one value per template; they decide nothing."""
+"""The values that the templates show, one class per template, and how they become HTML. Nothing is decided here."""

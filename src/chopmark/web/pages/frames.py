@@ -18,7 +18,7 @@ LANG_COOKIE = "lang"
 
 
 def lang_of(request: AnyRequest) -> Lang:
-    """Return the language: that of the query, the cookie or the browser, in this order; otherwise Chinese."""
+    """Return the language of the query, else of the cookie, else of the browser, else Chinese."""
     query = request.query_params.get("lang")
     return negotiate(query, request.cookies.get(LANG_COOKIE), request.headers.get("accept-language"))
 
@@ -29,7 +29,7 @@ def _csrf_token(request: AnyRequest) -> str:
 
 
 def local_path(path: str) -> str:
-    """Return a path as a link of this portal: `//host/…`, which browsers take for another site, has one slash here."""
+    """Return a path as a link within this portal: `//host/…`, which browsers take for another site, gets one slash."""
     return quote("/" + path.lstrip("/\\"), safe="/-._~!$&'()*+,;=:@")
 
 
@@ -41,7 +41,7 @@ def frame_of(
     href: str = "",
     notice: Text | None = None,
 ) -> Frame:
-    """Return the frame of a page; with a greeting it carries the menu of the signed-in customer."""
+    """Return the frame of a page; if a greeting is given, with the menu of a signed-in customer."""
     web, lang = services(request), lang_of(request)
     kept = [(name, value) for name, value in parse_qsl(request.url.query) if name != "lang"]
     path = local_path(request.scope["path"]) + (f"?{urlencode(kept)}" if kept else "")
@@ -61,7 +61,7 @@ def frame_of(
 
 
 def html(request: AnyRequest, page: Page, status: int = 200) -> Response[str]:
-    """Return a rendered page; a language asked for in the address is remembered."""
+    """Return a rendered page. If the address asks for a language, a cookie keeps it for the next pages."""
     response = Response(request.app.state.pages.render(page), status_code=status, media_type=MediaType.HTML)
     if request.query_params.get("lang") in {lang.value for lang in Lang}:
         response.set_cookie(

@@ -60,8 +60,9 @@ def in_fours(value: str) -> str:
 
 
 def has_rare_character(name: str) -> bool:
-    """Whether a name has a character that many computers have no picture of.
+    """Whether a name has a character that the fonts of many computers lack.
 
-    That is a character of a firm's own (private use), or an ideograph outside of Unicode's first plane.
+    Such characters are those that a firm defined for itself (private use area), and ideographs outside Unicode's first
+    plane.
     """
     return any(0xE000 <= ord(each) <= 0xF8FF or ord(each) >= 0x20000 for each in name)

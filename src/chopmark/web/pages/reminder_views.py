@@ -1,4 +1,4 @@
-"""What the page of reminders is given."""
+"""The values that the page of reminders shows."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,9 +11,10 @@ from chopmark.web.pages.views import Frame, Problem
 
 @dataclass(frozen=True, slots=True)
 class ReminderRow:
-    """One reminder. `days` before the last trading day, 0 on it; None: when renewal opens.
+    """One reminder. `days` counts back from the last trading day (0: that day itself); None: when renewal opens.
 
-    `channel` is None where it is not known yet or no contact can be reached. `paused`: the pause leaves it out.
+    `channel` is None if it is not known yet or no contact can be reached. `paused`: not sent, because of the customer's
+    pause.
     """
 
     days: int | None
@@ -24,15 +25,15 @@ class ReminderRow:
 
     @property
     def is_planned(self) -> bool:
-        """Whether it is still to be sent."""
+        """Whether the reminder is still to be sent."""
         return self.state is ReminderState.PLANNED
 
 
 @dataclass(frozen=True, slots=True)
 class RemindersPage:
-    """The reminders of the present certificate, and the form for channel and pause; posts `channel`, `paused_until`.
+    """The reminders of the present certificate, and the form for channel and pause (fields `channel`, `paused_until`).
 
-    `ends` is None where there is no certificate to be reminded of. `reached` are the channels that reach the customer.
+    `ends` is None if the customer has no certificate. `reached` are the channels by which the customer can be reached.
     """
 
     TEMPLATE: ClassVar[str] = "pages/reminders.html"

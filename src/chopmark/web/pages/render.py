@@ -1,4 +1,4 @@
-"""Turns a page's value into HTML: one Jinja environment per language, made at start."""
+"""Render the value of a page as HTML, with one Jinja environment per language, made at start."""
 
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -22,7 +22,7 @@ class Page(Protocol):
 
     @property
     def frame(self) -> Frame:
-        """What surrounds the page; its language decides the page's."""
+        """What surrounds the page. The page is rendered in the frame's language."""
         ...
 
 
@@ -65,7 +65,7 @@ class Pages:
         constant: dict[str, Markup] = {}
 
         def gettext(message: str, /, **values: object) -> Markup:
-            """As the extension's own, which asks at each call whether to escape: here always."""
+            """Return the translation, always escaped. (The extension's own checks at each call whether to escape.)"""
             if message not in constant:
                 constant[message] = Markup(catalogue.gettext(message))  # noqa: S704 - the catalogue is ours
             return constant[message] % values

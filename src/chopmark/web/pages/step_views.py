@@ -1,4 +1,4 @@
-"""What the pages of an order's steps are given, in the order of the manual; see `views` for the rest."""
+"""The values that the pages of an order's steps show, in the order of the manual. The other pages are in `views`."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -10,7 +10,7 @@ from chopmark.web.pages.views import AccountChoice, Action, CertificateView, Fra
 
 @dataclass(frozen=True, slots=True)
 class OrderHead:
-    """What every step page shows of its order; `accounts` fills 選擇帳號, which leaves the order open."""
+    """What every step page shows of its order. `accounts` fills 選擇帳號; choosing another keeps this order open."""
 
     order_id: str
     operation: Operation
@@ -51,7 +51,7 @@ class OldCertificate:
 
 @dataclass(frozen=True, slots=True)
 class KeyStepPage:
-    """The key is made, or found again, in the page; a renewal is signed by the old key."""
+    """The page makes the key or finds it in the browser's storage; for a renewal the old key signs."""
 
     TEMPLATE: ClassVar[str] = "order/key.html"
     frame: Frame
@@ -62,7 +62,7 @@ class KeyStepPage:
 
 @dataclass(frozen=True, slots=True)
 class ProgramCredential:
-    """What the customer gives to a program; it is shown once, and lives `minutes` until its first use."""
+    """The credential that the customer enters in a program. It is shown once and must be used within `minutes`."""
 
     user: str
     password: str = field(repr=False)
@@ -71,7 +71,7 @@ class ProgramCredential:
 
 @dataclass(frozen=True, slots=True)
 class ProgramStepPage:
-    """The customer's program makes the key: what it needs for that; `address` is the EST interface's."""
+    """What the customer's program needs in order to make the key; `address` is that of the EST interface."""
 
     TEMPLATE: ClassVar[str] = "order/program.html"
     frame: Frame
@@ -93,9 +93,10 @@ class ProgramInstallPage:
 
 @dataclass(frozen=True, slots=True)
 class PossessionStepPage:
-    """The order's key was bound in another login: this one shows that it holds the key, or begins again.
+    """The order's key was bound in another login. Here the customer proves possession of the key, or begins again.
 
-    `by_words`: a program made the key, and shows its words. `needed`: the order does not go on without it.
+    `by_words`: a program made the key, and the customer types the key words that it shows. `needed`: the order cannot
+    go on without this proof.
     """
 
     TEMPLATE: ClassVar[str] = "order/possession.html"
@@ -109,7 +110,7 @@ class PossessionStepPage:
 
 @dataclass(frozen=True, slots=True)
 class ChannelChoice:
-    """A way to receive the code: masked, with the day it was registered; `why_not` when it cannot be used."""
+    """One way to receive the code: masked contact, registration day, and in `why_not` why it cannot be used."""
 
     channel: Channel
     masked: str
@@ -120,7 +121,7 @@ class ChannelChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChannelStepPage:
-    """驗證碼接收方式 and 發送驗證碼; how many seconds after the frame's server time a code may be sent."""
+    """驗證碼接收方式 and 發送驗證碼. A code may be sent `resend_in_s` seconds after the frame's server time."""
 
     TEMPLATE: ClassVar[str] = "order/channel.html"
     frame: Frame
@@ -130,18 +131,18 @@ class ChannelStepPage:
     code_digits: int = 6
     resend_in_s: int = 0
     both_codes: bool = False
-    """A code by each of the two contacts is asked for."""
+    """Whether the customer has to enter two codes, one sent to each of the two contacts."""
     delay_hours: int = 0
-    """So long after a first code the order waits for another."""
+    """Hours that the order waits between the first code and the second."""
     waits_until: datetime | None = None
-    """The first code was right: no code is sent before."""
+    """The first code was right, and no other code is sent before this moment."""
     password_alone_helps: bool = False
-    """No channel is open, and one would be in a login that used nothing but the password (TW-01)."""
+    """Whether signing in with the password alone would help: then a channel could be used, now none can (TW-01)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChallengeView:
-    """A sent code: what is still allowed with it; seconds are counted from the frame's server time."""
+    """A sent code and what the customer may still do with it. Seconds count from the frame's server time."""
 
     reference: str
     channel: Channel
@@ -153,9 +154,9 @@ class ChallengeView:
     digits: int = 6
     life_s: int = 300
     key_name: str | None = None
-    """The short name of the key that the code approves, as the message has it."""
+    """The short name of the key that the code approves, as written in the message."""
     undelivered: bool = False
-    """The message could not be handed over: the other way is offered first."""
+    """No gateway took the message, so the page offers the other channel first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class CodeStepPage:
 
 @dataclass(frozen=True, slots=True)
 class SlipStepPage:
-    """The approval slip of a branch stands in for a code; `key_words` are what the branch prints it for."""
+    """An approval slip from a branch replaces the code; the branch prints it for the key with these `key_words`."""
 
     TEMPLATE: ClassVar[str] = "order/slip.html"
     frame: Frame
@@ -201,7 +202,7 @@ class BirthDateStepPage:
 
 @dataclass(frozen=True, slots=True)
 class ConsentView:
-    """What is consented to; `sha256` of its text is what `confirm` sends."""
+    """The text that the customer consents to; `confirm` sends back its `sha256`."""
 
     version: str
     sha256: str
@@ -210,7 +211,7 @@ class ConsentView:
 
 @dataclass(frozen=True, slots=True)
 class ReviewStepPage:
-    """The last look, the consent, and the dialog 確定要送出憑證申請？"""
+    """The summary of the order, the consent, and the dialog 確定要送出憑證申請？"""
 
     TEMPLATE: ClassVar[str] = "order/review.html"
     frame: Frame
@@ -229,7 +230,7 @@ class ReviewStepPage:
 
 @dataclass(frozen=True, slots=True)
 class WaitStepPage:
-    """處理中: the script asks again; the page says that it may be closed."""
+    """處理中: a script asks for the state again and again; the page tells the customer that it may be closed."""
 
     TEMPLATE: ClassVar[str] = "order/wait.html"
     frame: Frame
@@ -239,7 +240,7 @@ class WaitStepPage:
 
 @dataclass(frozen=True, slots=True)
 class InstallStepPage:
-    """安裝憑證: into this browser, or as a .p12 file; then the new key proves itself."""
+    """安裝憑證: into this browser, or as a .p12 file. Afterwards a signature proves that the new key works."""
 
     TEMPLATE: ClassVar[str] = "order/install.html"
     frame: Frame
@@ -249,12 +250,12 @@ class InstallStepPage:
     swapped: bool = False
     """Whether the old certificate has ended already."""
     kept_days: int = 7
-    """How long the old one stays when the customer only says that the file has arrived."""
+    """How long the old certificate stays valid if the customer only confirms that the file has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the customer may keep: the number, the moment, and where the notice went."""
+    """What the customer may note down: the number, the time, and where the notice was sent."""
 
     number: str
     completed_at: datetime
@@ -274,12 +275,12 @@ class DoneStepPage:
     key_home: KeyHome | None = None
     old_ends: bool = False
     old_ends_at: datetime | None = None
-    """The old certificate stays until then, because the customer only says that the new one has arrived."""
+    """The old certificate stays valid until then, because the customer only confirmed that the new one has arrived."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndedStepPage:
-    """The order has ended without a certificate: why, and what to do."""
+    """The order ended without a certificate: why, and what the customer can do."""
 
     TEMPLATE: ClassVar[str] = "order/ended.html"
     frame: Frame

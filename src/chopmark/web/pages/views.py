@@ -1,4 +1,4 @@
-"""What each page is given: one frozen value per template; the pages decide nothing, they only show it.
+"""The values that the pages show, one frozen class per template. Templates decide nothing.
 
 The steps of an order are in `step_views`.
 
@@ -122,10 +122,10 @@ class CertificateView:
     issuer: str | None = None
     """The name of its former issuer; None for a certificate of the firm's own CA."""
     countdown: Countdown | None = None
-    """Shown beside the days left, where the trading days are known."""
+    """The trading days that are left, shown beside the days; None if the trading days are not known."""
 
 
-# --- the way in -------------------------------------------------------------------------------
+# --- signing in -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class SignInPage:
 
 @dataclass(frozen=True, slots=True)
 class StopPage:
-    """Stop a replacement: posts `reference` to /stop; for whoever got the message, signed in or not."""
+    """The form that stops a replacement, posting `reference` to /stop. The receiver of the message need not sign in."""
 
     TEMPLATE: ClassVar[str] = "pages/stop.html"
     frame: Frame
@@ -150,7 +150,7 @@ class StopPage:
 
 @dataclass(frozen=True, slots=True)
 class StoppedPage:
-    """The code has stopped an application, or put its certificate on hold; and whom to call."""
+    """Says whether the code stopped an application or put its certificate on hold, and whom to call."""
 
     TEMPLATE: ClassVar[str] = "pages/stopped.html"
     frame: Frame
@@ -159,7 +159,7 @@ class StoppedPage:
 
 @dataclass(frozen=True, slots=True)
 class LaunchShellPage:
-    """GET /launch: the script reads the ticket out of the fragment and posts `ticket` to /launch."""
+    """GET /launch: a script reads the ticket from the fragment of the address and posts `ticket` to /launch."""
 
     TEMPLATE: ClassVar[str] = "pages/launch_shell.html"
     frame: Frame
@@ -167,7 +167,7 @@ class LaunchShellPage:
 
 @dataclass(frozen=True, slots=True)
 class LaunchConfirmPage:
-    """Is this you? posts to /launch/confirm or /launch/refuse."""
+    """Asks whether the ticket is for the customer who looks at it; posts to /launch/confirm or /launch/refuse."""
 
     TEMPLATE: ClassVar[str] = "pages/launch_confirm.html"
     frame: Frame
@@ -197,7 +197,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """An order that was begun and can be gone on with."""
+    """An unfinished order that the customer can continue."""
 
     order_id: str
     operation: Operation
@@ -209,8 +209,8 @@ class OpenOrder:
 class OverviewPage:
     """電子憑證: the account, its certificate, and the one recommended action with the reason for it.
 
-    `recommended` None means that nothing needs doing; `why` says so. With an open order, `recommended`
-    is to go on with it.
+    `recommended` is None if there is nothing to do; then `why` says so. If an order is open, `recommended` is to
+    continue it.
     """
 
     TEMPLATE: ClassVar[str] = "pages/overview.html"
@@ -222,12 +222,12 @@ class OverviewPage:
     open_order: OpenOrder | None = None
     others: tuple[Action, ...] = ()
     swap: Text | None = None
-    """What has to be known before an order where the CA ends the old certificate at issue."""
+    """A warning, if the CA ends the old certificate as soon as it issues the new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyPage:
-    """Where the key will live, and for a replacement why; `blocked` says why this cannot begin now."""
+    """The form for where to store the key, and for a replacement why. `blocked` says why no order can begin now."""
 
     TEMPLATE: ClassVar[str] = "pages/apply.html"
     frame: Frame
@@ -254,7 +254,7 @@ class InquiryPage:
 
 @dataclass(frozen=True, slots=True)
 class RevokePage:
-    """憑證廢止: which one and why; `blocked` says why nothing can be revoked now."""
+    """憑證廢止: which certificate to revoke and why. `blocked` says why none can be revoked now."""
 
     TEMPLATE: ClassVar[str] = "pages/revoke.html"
     frame: Frame
@@ -270,7 +270,7 @@ class RevokePage:
 
 @dataclass(frozen=True, slots=True)
 class ContactRow:
-    """One registered contact, masked; `usable_from` while a changed one is still cooling down."""
+    """One registered contact, masked. `usable_from` is set while a contact is too newly changed to be used."""
 
     channel: Channel
     masked: str | None
@@ -314,7 +314,7 @@ class CapabilityPage:
 
 @dataclass(frozen=True, slots=True)
 class DemoCustomer:
-    """A customer of the demo to begin as: the number, the name and what is special about them."""
+    """A customer of the demo whom the visitor may choose to be: number, name and what is special about them."""
 
     number: str
     name: str

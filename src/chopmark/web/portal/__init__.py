@@ -1,1 +1,1 @@
-"""The portal's handlers: plain pages, the pages of an order, the stop page, the CA's repository."""
+"""The handlers of the portal: plain pages, order pages, reminders, the stop page, the CA's repository, the demo."""

@@ -49,7 +49,7 @@ async def trading(request: Req, customer: FromQuery[str] = "") -> Response[str]:
 
 @post("/demo/launch", status_code=303)
 async def trading_launch(request: Req) -> Redirect:
-    """Do what the firm's trading program does: ask for a launch ticket and open the customer area."""
+    """Act as the firm's trading program: ask for a launch ticket and open the customer area with it."""
     demo, web = _demo(request), services(request)
     wanted = (await request.form()).get("customer", "")
     person = next((one for one in demo.people if one.customer == wanted), None)
@@ -77,7 +77,7 @@ class _Shown:
 
 @get("/demo/inbox")
 async def inbox(request: Req) -> Response[Any]:
-    """Show what was sent; a code is derived now, and shown as the phone would show it."""
+    """Show the messages that were sent. Codes are not stored: each is derived now and put into its text."""
     demo = _demo(request)
     messages = []
     for entry in await demo.newest(INBOX_SIZE):

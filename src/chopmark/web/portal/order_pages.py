@@ -1,4 +1,4 @@
-"""The order pages: GET /orders/{id} always shows the order's next step, whatever the tab, the button or the time."""
+"""The order pages: GET /orders/{id} shows the order's next step, even in an old tab or after the back button."""
 
 import hashlib
 from dataclasses import dataclass
@@ -117,7 +117,7 @@ _SWAPPED = text(
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """All that the step pages are made of."""
+    """What the functions that build the step pages read."""
 
     frame: Frame
     head: OrderHead
@@ -145,7 +145,10 @@ class _Scene:
 
 
 def _shown(view: OrderView, wish: str) -> str:
-    """Return the page's name: after the right code 立即去申請憑證 stands between; another channel may be wished for."""
+    """Return the name of the page to show: the next step's, or the one that `wish` (the query's `step`) may choose.
+
+    After the right code the page 立即去申請憑證 comes first; its button asks for `apply`.
+    """
     if view.next == "code" and wish == "channel":
         return "channel"
     if wish == "key" and view.order.operation is not Operation.REVOKE and not view.order.key_is_mine:
@@ -174,7 +177,7 @@ async def order_page(
 async def program_credential(
     request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
 ) -> Response[str]:
-    """Show a fresh credential for the customer's program, once; the one before is dead."""
+    """Show a new credential for the customer's program, once. The one before it no longer works."""
     made = await credential_for(services(request), authenticated.caller, OrderId(order_id))
     _, scene = _scene(
         request, await services(request).ra.customer_queries.reread(authenticated.caller, OrderId(order_id)), "key"
@@ -184,7 +187,7 @@ async def program_credential(
 
 
 def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) -> tuple[str, _Scene]:
-    """Return the name of the order's page and all that it is made of."""
+    """Return the name of the page to show and what it is built from."""
     web, order = services(request), snapshot.order
     view = order_view(web, snapshot)
     if snapshot.customer is None:
@@ -226,7 +229,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
 
 
 def _notified(web: WebServices, snapshot: OrderSnapshot) -> tuple[Channel, str] | None:
-    """Return where the notice of a finished order went, masked: the other channel when there is one (OTP-13)."""
+    """Return where the notice of a finished order was sent, masked: to the other channel if there is one (OTP-13)."""
     used = snapshot.order.code_channel
     if used is None:
         return None
@@ -371,7 +374,7 @@ def _done(scene: _Scene) -> Page:
 
 
 def _old_stays_until(scene: _Scene, completed: datetime) -> datetime | None:
-    """Return until when the certificate before this one stays, where the customer only said that this one arrived."""
+    """Return until when the old certificate stays valid if the customer only confirmed that the new one arrived."""
     if scene.view.order.installed is not Installed.SAID or scene.view.old is None:
         return None
     return min(completed + scene.kept_when_said, scene.view.old.not_after)

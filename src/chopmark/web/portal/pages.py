@@ -1,4 +1,4 @@
-"""The portal's plain pages: the way in, home, overview, apply, inquiry, revoke, details; forms need no script."""
+"""The portal's plain pages: sign-in, launch, home, overview, apply, inquiry, revoke, profile. Forms need no script."""
 
 from base64 import urlsafe_b64encode
 from dataclasses import replace
@@ -10,7 +10,7 @@ from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from chopmark.core.refusal import Kind, Refused
-from chopmark.core.types import AccountNumber, KeyHome, Operation, Reason, Secret, Text, text
+from chopmark.core.types import AccountNumber, CertificateState, KeyHome, Operation, Reason, Secret, Text, text
 from chopmark.identity.people import Person
 from chopmark.identity.sessions import network_of
 from chopmark.ra.authentication import AuthenticatedRequest
@@ -68,7 +68,7 @@ MAX_FORM_FIELD = 200
 
 
 async def form_field(request: Req, name: str) -> str:
-    """Return a field of the form that was sent, cut to a bound; empty when there is none."""
+    """Return a field of the posted form, cut to a maximal length; empty if the form has no such field."""
     value = (await request.form()).get(name, "")
     return value[:MAX_FORM_FIELD] if isinstance(value, str) else ""
 
@@ -145,7 +145,7 @@ def _empty(who: str, password: str) -> Problem | None:
 
 @post("/sign-out", status_code=303)
 async def sign_out(request: Req) -> Redirect:
-    """End the session and clear what the browser has of it."""
+    """End the session; clear the browser's cookies and cache of it."""
     token = token_of(request)
     if token is not None:
         await services(request).identity.sessions.sign_out(token)
@@ -157,7 +157,7 @@ async def sign_out(request: Req) -> Redirect:
 
 @get("/launch")
 async def launch_shell(request: Req) -> Response[str]:
-    """Give the browser a pre-session cookie and the page that posts the ticket out of the fragment."""
+    """Set the pre-session cookie and show the page whose script posts the ticket of the fragment."""
     response = html(request, LaunchShellPage(frame_of(request)))
     if cookie_name(request, "visitor") not in request.cookies:
         visitor = urlsafe_b64encode(services(request).entropy.token(32)).decode().rstrip("=")
@@ -167,7 +167,7 @@ async def launch_shell(request: Req) -> Response[str]:
 
 @post("/launch", status_code=200)
 async def launch_take(request: Req) -> Response[str]:
-    """Take the ticket for this visitor and ask the customer to confirm."""
+    """Bind the ticket to this pre-session and ask the customer to confirm."""
     web = services(request)
     ticket, visitor = await form_field(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
     launch = await web.identity.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
@@ -275,7 +275,7 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
 async def apply_page(
     request: Req, authenticated: Authenticated, operation: FromQuery[str] = "", account: FromQuery[str | None] = None
 ) -> Response[str]:
-    """Ask where the key will live, and for a replacement why."""
+    """Ask where the key will be stored, and for a replacement why."""
     web = services(request)
     view = await web.ra.customer_queries.overview(authenticated.caller)
     chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
@@ -327,15 +327,28 @@ async def revoke_page(
     view = await web.ra.customer_queries.overview(authenticated.caller)
     chosen = web.ra.customer_queries.account(view, account or authenticated.session.account)
     held = await web.ra.customer_queries.revocable(authenticated.caller)
-    blocked: Text | None = None if held else text("You have no valid certificate that could be revoked.")
     page = RevokePage(
         await _frame(request, authenticated, ServiceKey.CERTIFICATES, "/certificates/revoke"),
         _choices(request, view, chosen),
         chosen,
         tuple(_certificate(request, view, one) for one in held),
-        blocked=blocked,
+        blocked=None if held else _nothing_to_revoke(request, view),
     )
     return html(request, page)
+
+
+def _nothing_to_revoke(request: Req, view: Overview) -> Text:
+    """Say why there is nothing to revoke here; whose valid certificate is a former issuer's has to ask that one."""
+    present = view.present
+    issuer = former_name(services(request), present, lang_of(request))
+    ended = present is None or present.state is not CertificateState.ACTIVE or view.now > present.not_after
+    if issuer is None or ended:
+        return text("You have no valid certificate that could be revoked.")
+    return text(
+        "Your certificate was issued by %(issuer)s, and only that company can revoke it. Please ask them to, and call "
+        "us as well.",
+        issuer=issuer,
+    )
 
 
 @get("/profile")

@@ -1,5 +1,6 @@
 """The page of a certificate's reminders: what was sent, what will be sent when and by which channel, and a pause."""
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -34,15 +35,16 @@ async def reminders_page(request: Req, authenticated: Authenticated, saved: From
 async def ask(request: Req, authenticated: Authenticated) -> Response[Any]:
     """Store the channel and the pause that the customer asks for."""
     reminders = services(request).ra.own_reminders
+    channel, until = await form_field(request, "channel"), await form_field(request, "paused_until")
     try:
-        channel, until = _channel(await form_field(request, "channel")), _day(await form_field(request, "paused_until"))
-        await reminders.ask(authenticated.caller, channel, until)
+        await reminders.ask(authenticated.caller, _channel(channel), _day(until))
     except Refused as refused:
         if refused.refusal.kind is not Kind.MALFORMED:
             raise
         own = await reminders.shown(authenticated.caller)
         problem = Problem(refused.refusal.public, refused.refusal.field)
-        return html(request, await _page(request, authenticated, own, problem), STATUS[Kind.MALFORMED])
+        page = _with_answers(await _page(request, authenticated, own, problem), channel, until)
+        return html(request, page, STATUS[Kind.MALFORMED])
     return Redirect(f"{_HERE}?saved=true", status_code=303)
 
 
@@ -73,6 +75,14 @@ async def _page(
         own.pauses,
         None if until is None or until <= web.now() else local_date(until),
         problem,
+    )
+
+
+def _with_answers(page: RemindersPage, channel: str, until: str) -> RemindersPage:
+    """Return the page with what the customer has chosen, as far as it is among the answers; nothing of it is stored."""
+    wanted = next((one for one in page.reached if one.value == channel), None)
+    return replace(
+        page, wanted=wanted, paused_until=next((day for day in page.pauses if day.isoformat() == until), None)
     )
 
 

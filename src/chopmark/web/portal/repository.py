@@ -1,4 +1,4 @@
-"""The CA's repository: its certificates, fingerprints and revocation lists, for whoever relies on them."""
+"""The CA's repository: its certificates, fingerprints and revocation lists, for relying parties."""
 
 import hashlib
 import ssl

@@ -1,4 +1,4 @@
-"""The page on which a contact stops a replacement with the code of its message: no sign-in, no script."""
+"""The page on which the receiver of a message stops a replacement with the code in it: no sign-in, no script."""
 
 from litestar import Response, Router, get, post
 
@@ -21,7 +21,7 @@ async def stop_page(request: Req) -> Response[str]:
 
 @post("/stop", status_code=200)
 async def stop(request: Req) -> Response[str]:
-    """Stop what the code stops; a code that stops nothing gets one and the same answer, whatever the reason."""
+    """Stop the replacement that the code belongs to. All codes that stop nothing get the same answer."""
     typed = await form_field(request, "reference")
     if not typed.strip():
         return _again(request, Refusal(Kind.MALFORMED, text("Please enter the code of the message."), "reference"))
@@ -33,7 +33,7 @@ async def stop(request: Req) -> Response[str]:
 
 
 def _again(request: Req, refusal: Refusal) -> Response[str]:
-    """Return the form with what is wrong; never with what was typed."""
+    """Return the form again with the problem, without the text that was typed."""
     page = StopPage(frame_of(request), Problem(refusal.public, refusal.field))
     response = html(request, page, STATUS[refusal.kind])
     if refusal.retry_after_s is not None:
