@@ -240,7 +240,8 @@ async def test_an_imported_certificate_is_found_by_what_is_known_of_it(
     row = await brought.row()
     for what in (row.serial, brought.fingerprint, brought.fingerprint[:12].upper(), ANN, row.spki_sha256):
         assert await certificates.find_certificates(settings, what) == 0
-        assert f"{ANN}  certificate {row.serial} of old  active" in capsys.readouterr().out, what
+        told = f"{ANN}  certificate {row.serial} of old, fingerprint {brought.fingerprint}  active"
+        assert told in capsys.readouterr().out, what
     assert await certificates.find_certificates(settings, BEN) == 1
 
 
