@@ -299,7 +299,9 @@ class Showing:
 
 async def test_certificates_of_gateways_and_of_tls_files_are_looked_at_too(world: World, tmp_path: Path) -> None:
     far, soon = server_identity(tmp_path), world.clock.at + timedelta(days=6)
-    settings = world.services.foundation.settings.model_copy(update={"issuer_tls_certificate": far.trust})
+    plain = world.services.foundation.settings
+    outside = plain.external_ca.model_copy(update={"tls_certificate": far.trust})
+    settings = plain.model_copy(update={"external_ca": outside})
     gateways = (Showing("mitake", soon), Showing("away", None))
     services = replace(
         world.services,
@@ -307,7 +309,7 @@ async def test_certificates_of_gateways_and_of_tls_files_are_looked_at_too(world
         messaging=replace(world.services.messaging, gateways=gateways),  # type: ignore[arg-type]
     )
     here = {ending.what: ending.until for ending in await endings_here(services, world.clock.at)}
-    assert here["our TLS certificate at the other CA (issuer_tls_certificate)"] == far.until
+    assert here["our TLS certificate at the other CA (external_ca.tls_certificate)"] == far.until
     pager = Pager()
     look = EndingsLook(services)
     worker = OperatorsTold(services.messaging.alarms, [pager], [look.look], world.clock, INSTALLATION)
