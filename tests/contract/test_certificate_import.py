@@ -236,6 +236,15 @@ async def test_tables_say_whose_a_certificate_is_where_the_subject_says_nothing(
     assert (ben.serial, ben.way, ben.state) == ("ABCD", Way.VAULT, ImportedState.ACTIVE)
 
 
+async def test_a_table_cannot_give_away_the_certificate_of_somebody_who_is_no_customer(
+    world: World, tmp_path: Path
+) -> None:
+    cell = pem(old_ca().issue("A100000001", ClientKey.generate())).replace("\n", "")
+    file = written(tmp_path, "a.csv", f"customer,certificate\n{ANN},{cell}\n")
+    assert brief(await imports(world).check([file])) == {"two_customers": 1}
+    assert (await imports(world).run([file], "alice")).imported == 0
+
+
 async def test_a_table_that_contradicts_the_subject_matches_nobody(world: World, tmp_path: Path) -> None:
     cell = pem(of(ANN, 1)).replace("\n", "")
     file = written(tmp_path, "a.csv", f"customer,certificate\n{BEN},{cell}\n")

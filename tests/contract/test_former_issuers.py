@@ -15,6 +15,7 @@ from chopmark.app.services import build
 from chopmark.audit.events import Event
 from chopmark.audit.record import AuditRecord
 from chopmark.ca.external.ports import Ending
+from chopmark.cli import certificates
 from chopmark.cli.former_issuers import former_faults, former_revocation, say_asked
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Kind
@@ -22,7 +23,7 @@ from chopmark.core.types import Operation, Serial
 from chopmark.ra.former_revocation import IN_A_ROW, ROUND, FormerRevocation
 from chopmark.ra.imported import Fingerprint, ImportedCertificate, ImportedState
 from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
-from tests.contract.world import ANN, ROWS, START, Held, World, refusal, world_fixture
+from tests.contract.world import ANN, BEN, ROWS, START, Held, World, refusal, world_fixture
 from tests.old_ca import OldCa
 
 plain = world_fixture()
@@ -220,6 +221,28 @@ async def test_check_says_how_the_status_is_known_and_what_is_wrong(
     world.clock.later(hours=23)
     (fault,) = await former_faults(world.services)
     assert fault.startswith(f"{name} is late, it has ended at 2026-04-01 04:00 UTC, so none of its certificates renews")
+
+
+async def test_check_names_an_issuer_whose_certificates_are_here_and_which_the_settings_have_lost(
+    brought: Brought, plain: World
+) -> None:
+    """`plain` is another process on the same database, whose settings name no former issuer."""
+    (fault,) = await former_faults(plain.services)
+    assert fault.startswith("1 imported certificates are of old, which the list of former issuers does not name")
+    plain.clock.later(days=300)
+    assert await former_faults(plain.services) == []
+
+
+async def test_an_imported_certificate_is_found_by_what_is_known_of_it(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = brought.world.services.foundation.settings
+    row = await brought.row()
+    for what in (row.serial, brought.fingerprint, brought.fingerprint[:12].upper(), ANN, row.spki_sha256):
+        assert await certificates.find_certificates(settings, what) == 0
+        told = f"{ANN}  certificate {row.serial} of old, fingerprint {brought.fingerprint}  active"
+        assert told in capsys.readouterr().out, what
+    assert await certificates.find_certificates(settings, BEN) == 1
 
 
 async def test_after_the_renewal_a_person_has_it_revoked_and_two_tick_it_off(

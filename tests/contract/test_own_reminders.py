@@ -18,6 +18,8 @@ from tests.contract.world import ANN, DAN, World, world_fixture
 
 world = world_fixture()
 EARLY_MARCH = datetime(2027, 3, 5, 2, 0, tzinfo=UTC)
+LONG_BEFORE = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
+ONLY_THE_LAST = datetime(2027, 3, 28, 2, 0, tzinfo=UTC)
 
 
 async def shown(world: World, customer: str = ANN) -> OwnReminders:
@@ -63,6 +65,19 @@ async def test_a_pause_leaves_out_what_falls_into_it_and_never_the_last_days(wor
     await ask(world)
     assert not any(line.paused for line in (await shown(world)).lines)
     assert (await world.audit()).findings == ()
+
+
+async def test_a_pause_is_offered_only_where_it_leaves_a_reminder_out(world: World) -> None:
+    await world.to_active(ANN)
+    world.clock.at = LONG_BEFORE
+    opening = next(line for line in (await shown(world)).lines if line.step.word == "opening")
+    first = local_date(opening.at)
+    pauses = (await shown(world)).pauses
+    weeks = (first + timedelta(days=7), first + timedelta(days=14))
+    assert pauses[:2] == weeks, "weeks of today would change nothing"
+    assert pauses[-1] == date(2027, 3, 28)
+    world.clock.at = ONLY_THE_LAST
+    assert (await shown(world)).pauses == ()
 
 
 async def test_who_has_no_certificate_cannot_pause_and_a_replaced_one_is_reminded_of_no_more(world: World) -> None:

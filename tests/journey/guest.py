@@ -75,6 +75,13 @@ class Guest:
         self.engine.script("document.querySelector('#written_down').click()")
         return found
 
+    def give_up(self) -> None:
+        """Cancel the order at the step of the channel."""
+        self.step("channel")
+        self.engine.wait("form[data-step=cancel][data-attached]")
+        self.engine.script("document.querySelector('form[data-step=cancel] button[data-submit]').click()")
+        self.engine.until("ended", "return document.querySelector('[data-ended]') !== null")
+
     @property
     def order(self) -> str:
         """The order whose page is shown."""

@@ -61,6 +61,11 @@ class Holder:
         parts = ("-inkey", self.path("key"), "-in", self.path("own"), "-certfile", self.path("chain"))
         run("openssl", "pkcs12", "-export", *parts, "-passout", f"pass:{passphrase}", "-out", made, *options)
 
+    def leave_authorities_out(self) -> None:
+        """Let other programs import the key with its own certificate and no CA's."""
+        parts = ("-inkey", self.path("key"), "-in", self.path("own"), "-name", "own")
+        run("openssl", "pkcs12", "-export", *parts, "-passout", f"pass:{THEIRS}", "-out", self.source)
+
 
 def run(*command: str | Path) -> None:
     """Run a program; Unmade with what it said when it fails."""

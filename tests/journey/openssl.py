@@ -28,6 +28,12 @@ def openssl(*arguments: str | Path) -> str:
     return done.stdout + done.stderr
 
 
+def authorities(p12: Path, passphrase: str) -> list[str]:
+    """Return the names of the CAs whose certificates lie in a certificate file."""
+    found = openssl("pkcs12", "-in", p12, "-passin", f"pass:{passphrase}", "-cacerts", "-nokeys")
+    return [one.subject.rfc4514_string() for one in x509.load_pem_x509_certificates(found.encode())] if found else []
+
+
 @dataclass(frozen=True)
 class Opened:
     """A certificate file opened by OpenSSL; its parts lie in `folder` as PEM."""

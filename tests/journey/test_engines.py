@@ -15,11 +15,13 @@ from tests.journey.autofill import VALUE, filled_control, offered_until_control,
 from tests.journey.counter import Counter, Prepared, running_ahead
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest, saved
-from tests.journey.openssl import Opened
+from tests.journey.makers import Holder, keytool, openssl_3
+from tests.journey.openssl import Opened, authorities
 from tests.journey.strangers import PASSPHRASE, Maker
 from tests.journey.visitor import PASSWORD
 from tests.journey.walk import short_walk
 from tests.journey.watching import Watch
+from tests.machine import program
 
 ENGINES = {"Firefox": firefox, "WebKit": webkit}
 APPLY = {"Firefox": ("C10005", ("38", "10", "10")), "WebKit": ("C10003", ("47", "12", "31"))}
@@ -30,6 +32,8 @@ WALK = {
     "WebKit": (("C10015", ("67", "7", "7")), ("C10007", ("64", "3", "20"))),
 }
 """Who walks the short form of the table: it ends before the birth date is asked."""
+BROUGHT, BORN = "C10021", ("59", "3", "3")
+"""Who has a certificate of the CA before (Firefox)."""
 NEARLY_A_YEAR = timedelta(days=345)
 KEPT_HERE = "return document.querySelector('[data-kept-text]')?.innerText === '在這台電腦的這個瀏覽器'"
 
@@ -154,6 +158,33 @@ def test_a_renewal_with_a_file_into_the_vault(guest: Guest, vaults: Vaults) -> N
     guest.sign_in(RENEW[guest.engine.name][0])
     guest.go("/certificates/inquiry")
     guest.engine.until("it is in this browser", KEPT_HERE)
+
+
+def test_files_of_openssl_and_keytool_with_a_certificate_of_the_ca_before_renew_with_its_ca_in_them_and_without(
+    browsers: Browsers, tmp_path: Path
+) -> None:
+    guest = browsers.guest("Firefox")
+    program("keytool")
+    holder = Holder.of(guest.counter.p12(BROUGHT), guest.counter.passphrase(BROUGHT), tmp_path / "theirs")
+    whole, alone = tmp_path / "openssl.p12", tmp_path / "keytool.p12"
+    openssl_3(holder, PASSPHRASE, whole)
+    holder.leave_authorities_out()
+    keytool(holder, PASSPHRASE, alone)
+    held = {file: authorities(file, PASSPHRASE) for file in (whole, alone)}
+    assert held == {whole: ["CN=Former Demo CA,O=Former Certification Company (demo),C=TW"], alone: []}
+    guest.sign_in(BROUGHT)
+    guest.apply("rekey", "browser")
+    guest.open_old(alone, PASSPHRASE)
+    guest.submit("key")
+    guest.give_up()
+    guest.apply("rekey", "browser")
+    guest.open_old(whole, PASSPHRASE)
+    guest.submit("key")
+    guest.to_install(BORN)
+    guest.put_into_browser()
+    guest.go("/certificates/inquiry")
+    guest.engine.until("the new one is in this browser", KEPT_HERE)
+    guest.engine.until("whose the old one was", "return document.body.innerText.includes('舊憑證公司（示範）')")
 
 
 def test_who_closes_the_page_comes_back_to_the_open_order_and_a_wrong_code_costs_nothing_else(guest: Guest) -> None:

@@ -148,7 +148,7 @@ def _sentences() -> dict[Found, str]:
         Found.THERE: "were imported before",
         Found.TWICE: "stand in the files more than once",
         Found.NO_CUSTOMER: "name nobody who is in the directory",
-        Found.NO_TEMPLATE: "have a subject that no template fits, and no table says whose they are",
+        Found.NO_TEMPLATE: "have a subject that no template fits (or no valid number), and no table says whose",
         Found.TWO_CUSTOMERS: "could be of two customers",
         Found.EXPIRED: "have expired",
         Found.NOT_FORMER: "are not from a former issuer: no pinned certificate verifies their signature",

@@ -186,7 +186,7 @@ async def find_certificates(settings: Settings, what: str) -> int:
     for certificate in found:
         say(f"{certificate.customer}  {certificate_line(certificate)}")
     if not found:
-        say("No certificate has this serial number, customer, order, account or key.")
+        say("No certificate has this serial number, customer, order, account, key or fingerprint.")
     return 0 if found else 1
 
 

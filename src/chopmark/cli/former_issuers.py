@@ -22,7 +22,7 @@ async def former_faults(services: Services) -> list[str]:
     """Print how the status of each former issuer's certificates is found out, and return the faults that prevent it."""
     from chopmark.va.former.ports import ListSource, NoSource
 
-    faults: list[str] = []
+    faults = await _unnamed_faults(services)
     for entry in services.former.entries:
         issuer, source = entry.issuer.id, entry.ca.source
         kept = await services.former.lists.kept(issuer)
@@ -35,6 +35,20 @@ async def former_faults(services: Services) -> list[str]:
         else:
             faults += _responder_faults(entry, source.url, kept.get(source.url))
     return faults
+
+
+async def _unnamed_faults(services: Services) -> list[str]:
+    """Return a sentence for each issuer of valid imported certificates that the settings do not name any more."""
+    from chopmark.store.repositories.ra.imported_certificates import ImportedCertificateRepository
+
+    imported = ImportedCertificateRepository(services.foundation.engine)
+    named = {entry.issuer.id for entry in services.former.entries}
+    return [
+        f"{many} imported certificates are of {issuer}, which the list of former issuers does not name, so none "
+        "renews: put it back into the file that CHOPMARK_FORMER_ISSUERS names"
+        for issuer, many in (await imported.issuers(services.foundation.clock.now())).items()
+        if issuer not in named
+    ]
 
 
 def _list_faults(issuer: str, place: str, kept: KeptList | None, now: datetime) -> list[str]:

@@ -85,6 +85,13 @@ class Site:
         signed = ("-CA", "server-root.pem", "-CAkey", "server-root.key", "-addext", "subjectAltName=DNS:localhost")
         made("req", "-x509", *key, *signed, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.pem")
         made("req", "-x509", *key, "-subj", "/CN=C1", "-keyout", "foreign.key", "-out", "foreign.pem")
+        made("req", "-x509", *key, "-subj", "/CN=old root", "-keyout", "old-root.key", "-out", "old-root.pem")
+        for issuer, name in (("old-root", "old-ca"), ("old-ca", "old-customer")):
+            by = ("-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-subj", f"/O=Old Company/CN={name}")
+            made("req", "-x509", *key, *by, "-keyout", f"{name}.key", "-out", f"{name}.pem")
+        files = ("ca.pem", "old-ca.pem", "old-root.pem")
+        written = "".join((self.folder / name).read_text() for name in files)
+        (self.folder / "customers-ca.pem").write_text(written)
 
     def do(self, doing: Callable[[World], Awaitable[T]], ago: timedelta = timedelta(0)) -> T:
         """Let customers act, now or some time ago."""
@@ -165,6 +172,14 @@ class Door:
         return ("--cert", pem, "--key", secret)
 
 
+def not_imported(site: Site, door: Door) -> None:
+    """Ask with a certificate of the old CA, which the proxy lets through and the counter does not know."""
+    old = ("--cert", site.folder / "old-customer.pem", "--key", site.folder / "old-customer.key")
+    for tls in ("1.2", "1.3"):
+        answer = door.send("simplereenroll", ClientKey.generate().request(), *old, tls=tls)
+        assert (answer.status, b"not one of ours" in answer.body) == (403, True), (answer.said, answer.body)
+
+
 @contextmanager
 def running(site: Site, kind: str, folder: Path, **more: str) -> Iterator[Door]:
     """Run the door: `direct`, or behind nginx, Apache or HAProxy with the sample file."""
@@ -230,5 +245,5 @@ def _sample(site: Site, kind: str, port: int, socket: Path) -> str:
         )
         named |= {f"{etc}/est.crt": str(site.folder / "server.pem"), f"{etc}/est.key": str(site.folder / "server.key")}
         named["est.example.com"] = "localhost"
-    named[f"{etc}/customers-ca.pem"] = str(site.folder / "ca.pem")
+    named[f"{etc}/customers-ca.pem"] = str(site.folder / "customers-ca.pem")
     return changed(f"{kind}-est.{'cfg' if kind == 'haproxy' else 'conf'}", {**named, **more})

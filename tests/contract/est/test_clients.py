@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, pkcs12
 
 from chopmark.core.types import Operation
-from tests.contract.est.site import Answer, Door, Site, running
+from tests.contract.est.site import Answer, Door, Site, not_imported, running
 from tests.contract.programs import Program
 from tests.contract.world import ANN, BEN, CEO, DAN, EVE, FAY, GUS, World
 from tests.machine import missing, program
@@ -151,6 +151,18 @@ def test_a_certificate_of_another_ca_is_refused_by_name(site: Site, door: Door, 
         assert answer.exit != 0
         assert "unknown ca" in answer.said, answer.said
     assert door.curl("cacerts").status == 200
+
+
+def test_a_certificate_of_the_ca_before_gets_through_nginx_to_the_counter_and_not_through_a_door_without_that_ca(
+    site: Site, door: Door
+) -> None:
+    if door.kind == "nginx":
+        not_imported(site, door)
+    else:
+        answer = door.curl(
+            "cacerts", "--cert", site.folder / "old-customer.pem", "--key", site.folder / "old-customer.key", tls="1.2"
+        )
+        assert "unknown ca" in answer.said, answer.said
 
 
 def test_a_connection_that_is_no_tls_gets_an_alert_and_ends_when_it_goes_on(site: Site, door: Door) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.contract.est.site import Door, Site, running
+from tests.contract.est.site import Door, Site, not_imported, running
 from tests.contract.est.test_clients import approve, certificates, openssl, verified
 from tests.contract.programs import Program
 from tests.contract.world import ANN, BEN, CEO, DAN, World
@@ -75,6 +75,10 @@ def test_a_certificate_of_another_ca_ends_at_each_proxy(site: Site, door: Door) 
     assert answer.status != 200
     assert "unknown ca" in answer.said, answer.said
     assert door.curl("cacerts").status == 200
+
+
+def test_a_certificate_of_the_ca_before_gets_through_each_proxy_to_the_counter(site: Site, door: Door) -> None:
+    not_imported(site, door)
 
 
 def test_nothing_but_est_is_behind_this_address(door: Door) -> None:

@@ -239,6 +239,9 @@ class CertificateImport:
         example = _example(one.entry, one.number, candidate.serial)
         owners = self._whose(one.named, known)
         refused = _refused(candidate, one.named, owners, known)
+        # A subject that names somebody who is not in the directory is nobody's, whatever a table says.
+        if refused is None and candidate.named and not self._whose(candidate.named, known):
+            refused = Found.TWO_CUSTOMERS
         if refused is not None:
             work.tally.note(refused, example)
             return

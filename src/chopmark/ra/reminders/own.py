@@ -78,7 +78,9 @@ class OwnReminders:
     channels: tuple[Channel, ...]
     """The channels by which the customer can be reached."""
     pauses: tuple[date, ...]
-    """The days that may be chosen as the end of a pause. The last one is the day of the first urgent step."""
+    """The days that may be chosen as the end of a pause, and that leave a reminder out. The last one is the day of
+    the first urgent step.
+    """
 
 
 _SPANS = (7, 14, 21, 28)
@@ -112,7 +114,7 @@ class CustomerReminders:
         rows = await self._rows.of(caller.customer, present.serial, now - DEAD_FOR)
         channels = self._reached(snapshot, rows.dead)
         lines = self._lines(caller.customer, present, rows, wishes, channels, now)
-        return OwnReminders(present, lines, wishes, channels, self._pauses(present, now))
+        return OwnReminders(present, lines, wishes, channels, self._pauses(present, lines, now))
 
     async def ask(self, caller: Caller, channel: Channel | None, paused_until: date | None) -> None:
         """Store the channel and the pause that the caller wants. None: the channel that the firm chooses; no pause.
@@ -152,10 +154,25 @@ class CustomerReminders:
         last = self._calendar.last_trading_day_within(present.not_after)
         return last - timedelta(days=self._policy.urgent_days)
 
-    def _pauses(self, present: SubscriberCertificate, now: datetime) -> tuple[date, ...]:
-        today, last = local_date(now), self._last_pause(present)
-        days = [today + timedelta(days=span) for span in _SPANS]
-        return tuple(sorted({day for day in (*days, last) if today < day <= last}))
+    def _pauses(self, present: SubscriberCertificate, lines: Sequence[ReminderLine], now: datetime) -> tuple[date, ...]:
+        """Return days on which a pause would leave a reminder out: weeks from today, or from the first such reminder.
+
+        A pause that changes nothing is not offered, and none at all once only the last reminders are left.
+        """
+        due = [
+            local_date(line.at)
+            for line in lines
+            if line.state is ReminderState.PLANNED and not self._policy.is_urgent(line.step)
+        ]
+        if not due:
+            return ()
+        today, first, last = local_date(now), min(due), self._last_pause(present)
+
+        def weeks_from(day: date) -> set[date]:
+            after = {day + timedelta(days=span) for span in _SPANS}
+            return {one for one in after if max(today, first) < one <= last}
+
+        return tuple(sorted((weeks_from(today) or weeks_from(first)) | ({last} if max(today, first) < last else set())))
 
     def _lines(
         self,

@@ -38,6 +38,11 @@ _ASKED = f"""
 {_FROM} AND i.revoke_after IS NOT NULL
 ORDER BY CASE WHEN i.revoked_there_at IS NULL THEN 0 ELSE 1 END, i.revoke_after, i.fingerprint
 """
+_ISSUERS = f"""
+SELECT i.issuer, COUNT(*) AS many FROM imported_certificates i
+WHERE {COUNTS} AND i.state = 'active' AND i.not_after > :now
+GROUP BY i.issuer ORDER BY i.issuer
+"""
 _REVOKED = """
 UPDATE imported_certificates SET state = 'revoked', reason = :reason, ended_at = :now
 WHERE fingerprint = :fingerprint AND state = 'active' RETURNING fingerprint
@@ -88,6 +93,14 @@ class ImportedCertificateRepository:
         """As `ImportedCertificates.get`."""
         found = await self._engine.read(_all, whole(_GET, fingerprint=fingerprint))
         return found[0] if found else None
+
+    async def issuers(self, now: datetime) -> dict[str, int]:
+        """Return how many imported certificates are valid of each former issuer, by its id."""
+
+        def script() -> Script[dict[str, int]]:
+            return {row["issuer"]: row["many"] for row in (yield whole(_ISSUERS, now=ms(now)))}
+
+        return await self._engine.read(script)
 
     async def revoked_there(self, fingerprint: Fingerprint, reason: str, now: datetime, record: AuditRecord) -> bool:
         """As `ImportedCertificates.revoked_there`."""

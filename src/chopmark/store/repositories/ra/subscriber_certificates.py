@@ -14,7 +14,7 @@ from chopmark.store.repositories.ra.imported_certificates import COUNTS
 
 HOLDING = """serial, customer, profile, order_id, account, key_home, spki_sha256, state, der, chain, not_before,
   not_after, issued_at, activated_at, ended_at, reason, superseded_by"""
-_BROUGHT_ALONG = f"""
+BROUGHT_ALONG = f"""
 SELECT i.fingerprint, i.customer, i.profile, '',
   COALESCE(i.account, (SELECT a.number FROM accounts a WHERE a.customer = i.customer ORDER BY a.position LIMIT 1), ''),
   'file', i.spki_sha256, CASE i.state WHEN 'ended' THEN 'revoked' ELSE i.state END, i.der, i.chain, i.not_before,
@@ -22,14 +22,14 @@ SELECT i.fingerprint, i.customer, i.profile, '',
 FROM imported_certificates i WHERE {COUNTS}
 """
 """The imported certificates with the columns of `HOLDING`: they were in use before, so they count as proved."""
-_OURS = "CAST(NULL AS TEXT) AS former, CAST(NULL AS TEXT) AS former_serial, CAST(NULL AS TEXT) AS way"
+OURS = "CAST(NULL AS TEXT) AS former, CAST(NULL AS TEXT) AS former_serial, CAST(NULL AS TEXT) AS way"
 HOLDINGS = f"""
-SELECT {HOLDING}, {_OURS} FROM holdings WHERE customer = :customer
-UNION ALL {_BROUGHT_ALONG} AND i.customer = :customer ORDER BY issued_at DESC, serial
+SELECT {HOLDING}, {OURS} FROM holdings WHERE customer = :customer
+UNION ALL {BROUGHT_ALONG} AND i.customer = :customer ORDER BY issued_at DESC, serial
 """
 _HOLDING_BY_SERIAL = f"""
-SELECT {HOLDING}, {_OURS} FROM holdings WHERE serial = :serial
-UNION ALL {_BROUGHT_ALONG} AND i.fingerprint = :serial
+SELECT {HOLDING}, {OURS} FROM holdings WHERE serial = :serial
+UNION ALL {BROUGHT_ALONG} AND i.fingerprint = :serial
 """
 
 

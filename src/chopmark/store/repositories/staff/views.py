@@ -16,7 +16,7 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
-from chopmark.store.repositories.ra.subscriber_certificates import HOLDING, stored_certificate
+from chopmark.store.repositories.ra.subscriber_certificates import BROUGHT_ALONG, HOLDING, OURS, any_holding_of
 from chopmark.store.repositories.records import append
 
 _END = """
@@ -32,8 +32,10 @@ SELECT kind, channel, facts, not_before, done_at FROM work
 WHERE customer = :customer AND kind IN ('code', 'notice') ORDER BY not_before DESC, id DESC LIMIT :most
 """
 _FIND = f"""
-SELECT {HOLDING} FROM holdings
+SELECT {HOLDING}, {OURS} FROM holdings
 WHERE serial LIKE :serial OR customer = :text OR order_id = :text OR account = :text OR spki_sha256 = :text
+UNION ALL {BROUGHT_ALONG} AND (i.serial LIKE :serial OR i.serial = :bare OR i.customer = :text OR i.account = :text
+  OR i.spki_sha256 = :text OR i.fingerprint LIKE :fingerprint)
 ORDER BY issued_at DESC, serial LIMIT :most
 """
 _LEAST, _DIGITS = 6, frozenset("0123456789ABCDEF")
@@ -82,12 +84,16 @@ class StaffViews:
         return await self._engine.read(script)
 
     async def find(self, written: str, most: int) -> list[SubscriberCertificate]:
-        """Return certificates by serial or its beginning, customer number, order, account or key digest."""
+        """Return certificates by serial or its beginning, customer number, order, account or key digest.
+
+        Imported ones too, also by their fingerprint or its beginning.
+        """
 
         def script() -> Script[list[SubscriberCertificate]]:
             bare = written.replace(":", "").replace(" ", "").upper()
             begins = f"{bare}%" if len(bare) >= _LEAST and set(bare) <= _DIGITS else ""
-            return [stored_certificate(row) for row in (yield query(_FIND, serial=begins, text=written, most=most))]
+            named = {"serial": begins, "bare": bare, "fingerprint": begins.lower(), "text": written}
+            return [any_holding_of(row) for row in (yield query(_FIND, **named, most=most))]
 
         return await self._engine.read(script)
 
