@@ -128,7 +128,7 @@ async def _written(world: World, made: list[AuditRecord]) -> None:
             VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)"""
         for row in stored(made):
             columns = ("chain", "version", "previous", "at", "event", "facts", "kid", "mac")
-            yield query(sql, **{name: getattr(row, name) for name in columns})
+            yield query(sql, **{name: getattr(row, "stream" if name == "chain" else name) for name in columns})
 
     await world.services.foundation.engine.run(script)
 
