@@ -28,6 +28,7 @@ STEPS = (
     "launches",
     "launch-page",
     "launch-take",
+    "launch-question",
     "launch-confirm",
     "order",
     "key",
@@ -120,7 +121,8 @@ class Journey:
         made = await self._send("launches", "POST", "/api/v1/launches", headers, json.dumps(wanted).encode(), 201)
         ticket = made.json()["url"].partition("#t=")[2]
         await self._send("launch-page", "GET", "/launch", {}, b"", 200)
-        await self._form("launch-take", "/launch", {"ticket": ticket}, 200)
+        await self._form("launch-take", "/launch", {"ticket": ticket}, 303)
+        await self._send("launch-question", "GET", "/launch/confirm", {}, b"", 200)
         await self._form("launch-confirm", "/launch/confirm", {}, 303)
 
     async def to_review(self) -> None:

@@ -546,6 +546,15 @@ describe("a form that the browser itself sends", () => {
   });
 });
 
+describe("a page that is the answer to a form", () => {
+  test("stands at the address where it can be loaded again, and nothing is sent once more", () => {
+    document.body.innerHTML = '<p data-shown-once="/orders/8f3b">shown once</p>';
+    history.replaceState(null, "", "/orders/8f3b/credential");
+    attachComforts();
+    expect(location.pathname).toBe("/orders/8f3b");
+  });
+});
+
 describe("a menu that lies over the page", () => {
   const MENU =
     '<details data-menu open><summary>System</summary><button>Certificates</button></details><a href="/x">else</a>';

@@ -55,6 +55,25 @@ async def test_of_many_confirmations_at_once_one_opens_a_session(world: World) -
     assert await world.count("sessions") == 1
 
 
+async def test_who_took_a_ticket_is_asked_until_the_answer_or_for_five_minutes_and_nobody_else_is(world: World) -> None:
+    launches, secret = world.services.identity.launches, await ticket(world)
+    assert await launches.asked(secret, "visitor") is None
+    taken = await launches.take(secret, "visitor")
+    assert await launches.asked(secret, "visitor") == taken
+    assert await launches.asked(secret, "thief") is None
+    world.clock.later(minutes=5, milliseconds=-1)
+    assert await launches.asked(secret, "visitor") == taken
+    await launches.confirm(secret, "visitor", None)
+    assert await launches.asked(secret, "visitor") is None
+
+
+async def test_who_waits_for_five_minutes_is_not_asked_any_more(world: World) -> None:
+    launches, secret = world.services.identity.launches, await ticket(world)
+    await launches.take(secret, "visitor")
+    world.clock.later(minutes=5)
+    assert await launches.asked(secret, "visitor") is None
+
+
 async def test_a_ticket_lives_to_the_last_millisecond_of_a_minute(world: World) -> None:
     secret = await ticket(world)
     world.clock.later(seconds=60, milliseconds=-1)

@@ -45,6 +45,14 @@ SHOW_PROBLEMS = """() => {
 }"""
 
 
+SUGGESTED = "mmmm-wwww-mmmm-wwww-mmmm"
+ROOM = """(suggested) => {
+  const field = document.querySelector('#passphrase');
+  field.value = suggested;
+  return field.clientWidth - field.scrollWidth;
+}"""
+
+
 @pytest.fixture
 async def tab(chromium: Path) -> AsyncIterator[Tab]:
     """A tab of Chromium in which the gallery's addresses answer, and nothing else does."""
@@ -67,6 +75,19 @@ async def tab(chromium: Path) -> AsyncIterator[Tab]:
 async def complaints(tab: Tab) -> list[str]:
     """Return what is wrong with the page in the tab."""
     return cast("list[str]", await tab.evaluate(JUDGE, RULES))
+
+
+async def test_a_suggested_pass_phrase_fits_into_its_field_on_a_phone(tab: Tab) -> None:
+    samples = sample_pages(Setting(Lang.ZH_TW, DEMO_BRAND, f"{SITE}/main.css"))
+    await tab.route(f"{SITE}/", lambda route: route.fulfill(body="", content_type="text/html"))
+    await tab.goto(f"{SITE}/")
+    room = {}
+    for name in ("key-renew-file", "install-file"):
+        await tab.set_content(PAGES.render(samples[name]))
+        for width in (320, 360, 390):
+            await tab.set_viewport_size({"width": width, "height": 900})
+            room[name, width] = await tab.evaluate(ROOM, SUGGESTED)
+    assert {at: left for at, left in room.items() if left < 0} == {}
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def walk_in_from_the_trading_program(visitor: Visitor) -> None:
     expect(fifth).to_have_text(visitor.say("憑證管理", "Certificates"))
     visitor.look()
     fifth.get_by_role("button").click()
-    page.wait_for_url("**/launch")
+    page.wait_for_url("**/launch/confirm")
     visitor.see("這是您本人嗎？", "Is this you?")
     visitor.see(account, account)
     visitor.look()

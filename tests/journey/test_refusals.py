@@ -310,7 +310,7 @@ def test_a_way_in_that_was_used_or_refused_says_what_to_do(visitor: Visitor) -> 
         page.locator("#customer").select_option("C10001")
         page.locator("main nav .cm-term__entry").first.click()
         visitor.press("憑證管理", "Certificates")
-        page.wait_for_url("**/launch")
+        page.wait_for_url("**/launch/confirm")
         page.locator("form[action='/launch/refuse'] button").click()
         expect(page.locator("main h1")).to_have_text(visitor.say("登入", "Sign in"))
         look(visitor)

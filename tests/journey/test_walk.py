@@ -14,6 +14,7 @@ from tests.journey.guest import Guest
 from tests.journey.line import line_to
 from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.walk_beside import EST_URL, program, slip, way_in
+from tests.journey.walk_waiting import credential, delay, pending, possession, reminders
 from tests.journey.watching import Watch
 
 CUSTOMERS = {
@@ -66,6 +67,35 @@ def test_the_pages_beside_the_usual_way_bear_it_too(
         engine.zoom(twice=False)
         cells = Column(name, part="-beside")
         for number, walk in (("C10001", way_in), ("C10003", program), ("C10005", slip)):
+            guest.sign_in(number)
+            walk(Walker(guest, line, number, ("", "", ""), cells))
+    assert cells.faults() == {}
+
+
+WAITING = (
+    ("C10001", reminders),
+    ("C10017", possession),
+    ("C10004", credential),
+    ("C10008", delay),
+    ("C10005", pending),  # it stops the worker: the last one
+)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_the_pages_of_an_order_that_stands_still_bear_it_too(
+    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    settings = {"CHOPMARK_EST__URL": EST_URL, "CHOPMARK_POLICY": "strict"}
+    with (
+        running(prepared, tmp_path / "counter", **settings) as counter,
+        line_to(counter.port) as line,
+        engine_of(name, chromium, tmp_path) as engine,
+    ):
+        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
+        engine.zoom(twice=False)
+        cells = Column(name, part="-waiting")
+        for number, walk in WAITING:
             guest.sign_in(number)
             walk(Walker(guest, line, number, ("", "", ""), cells))
     assert cells.faults() == {}

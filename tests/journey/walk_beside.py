@@ -9,6 +9,7 @@ from tests.journey.walk import Place, Walker
 EST_URL = "https://est.example.com"
 WAY_IN = Place("way in, used already", "main a[href='/sign-in']", path="/launch")
 ASKED = Place("is this you?", "form[action='/launch/confirm'] button")
+REFUSED = "form[action='/launch/refuse'] button"
 PROGRAM = Place("program", "form[action$='/credential'] button")
 SLIP = Place("slip", "form[data-step=slip][data-attached] button[data-submit]", "form[data-step=slip][data-attached]")
 MADE_UP = "ABCD-EFGH-JKMN"
@@ -18,7 +19,7 @@ MADE_UP = "ABCD-EFGH-JKMN"
 def way_in(walker: Walker) -> None:
     """Walk the page of the trading program's ticket without one, and the question that a ticket leads to.
 
-    The question is the answer to a form: it cannot be loaded again without sending that once more.
+    "No" is pressed twice as well: it signs nobody in, and the next ticket asks again.
     """
     guest = walker.guest
     guest.go(WAY_IN.path)
@@ -30,15 +31,26 @@ def way_in(walker: Walker) -> None:
     guest.engine.until("sign-in", "return location.pathname === '/sign-in' && document.readyState === 'complete'")
     walker.note(WAY_IN, "double click", "ok" if walker.counts() == before else "something was done")
     guest.to_sign_in()
-    guest.go("/demo")
-    guest.engine.script("document.querySelector('#customer').value = arguments[0]", walker.number)
-    guest.engine.script("document.querySelector('.cm-term__tool--live').click()")
-    guest.engine.wait(ASKED.action)
+    _from_the_program(walker)
     guest.watch.look("is this you?")
-    walker.stay(ASKED, ("200 %", "forced colours"))
+    walker.stay(ASKED)
+    walker.note(ASKED, "offline", walker.offline(ASKED))
+    guest.engine.press_twice(REFUSED)
+    guest.engine.until("sign-in", "return location.pathname === '/sign-in' && document.readyState === 'complete'")
+    if guest.engine.script("return document.querySelector('.cm-signout__button') !== null"):
+        walker.note(ASKED, "double click", "no signs somebody in")
+    _from_the_program(walker)
     guest.engine.press_twice(ASKED.action)
     guest.engine.until("signed in", "return location.pathname === '/certificates'")
     walker.note(ASKED, "double click", "ok" if walker.counts() == before else "something was done")
+
+
+def _from_the_program(walker: Walker) -> None:
+    engine = walker.guest.engine
+    walker.guest.go("/demo")
+    engine.script("document.querySelector('#customer').value = arguments[0]", walker.number)
+    engine.script("document.querySelector('.cm-term__tool--live').click()")
+    engine.wait(ASKED.action)
 
 
 def program(walker: Walker) -> None:

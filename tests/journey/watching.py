@@ -28,6 +28,7 @@ FIELDS = {
     "day": ("text", "off", "numeric"),
     "ending": ("select-one", "", ""),
     "new_file": ("file", "", ""),
+    "paused_until": ("select-one", "", ""),
     "slip": ("text", "off", ""),
 }
 """By id: the type, what `autocomplete` means to the browser, and the keyboard of a phone.

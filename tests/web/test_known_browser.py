@@ -57,7 +57,7 @@ async def test_over_https_the_cookie_is_of_this_host_alone(world: World) -> None
     await browser.get("/launch")
     form = {"_csrf_token": browser.token, "ticket": ticket}
     origin = {"Origin": "https://counter.example.com"}
-    assert (await browser.request("POST", "/launch", data=form, headers=origin)).status_code == 200
+    assert (await browser.request("POST", "/launch", data=form, headers=origin)).status_code == 303
     answer = await browser.request("POST", "/launch/confirm", data={"_csrf_token": browser.token}, headers=origin)
     header = set_cookie(answer, "__Host-known")
     assert "Secure" in header
@@ -116,7 +116,7 @@ async def test_unknown_tickets_are_answered_429_and_leave_a_bounded_number_of_ro
     assert {answer.status_code for answer in answers[60:]} == {429}
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
     assert (await world.rows("SELECT count(*) AS n FROM chains"))[0]["n"] <= before + 1
-    assert (await take(browser, await ticket_for(world, WHO))).status_code == 200
+    assert (await take(browser, await ticket_for(world, WHO))).status_code == 303
 
 
 async def test_unknown_clients_are_answered_429(world: World) -> None:

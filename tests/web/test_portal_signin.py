@@ -280,20 +280,24 @@ async def take(browser: Browser, ticket: str) -> Answer:
 
 async def launched(world: World, number: str) -> Browser:
     browser = world.browser()
-    assert (await take(browser, await ticket_for(world, number))).status_code == 200
+    assert (await take(browser, await ticket_for(world, number))).headers["location"] == "/launch/confirm"
     assert (await browser.form("/launch/confirm")).status_code == 303
     return browser
 
 
 async def test_a_launch_shows_whose_it_is_masked_and_opens_nothing_before_the_yes(world: World) -> None:
     browser = world.browser()
-    answer = await take(browser, await ticket_for(world, "C10001"))
+    await take(browser, await ticket_for(world, "C10001"))
+    assert (await browser.get("/launch/confirm")).status_code == 200
+    answer = await browser.get("/launch/confirm")  # it is asked as often as the page is loaded
+    assert answer.status_code == 200
     assert "王" in answer.text
     assert PERSON["C10001"].name not in answer.text
     assert PERSON["C10001"].account in answer.text
     assert (await browser.get("/home")).status_code == 303
     assert (await browser.form("/launch/confirm")).headers["location"] == "/certificates"
     assert (await browser.get("/home")).status_code == 200
+    assert (await browser.get("/launch/confirm")).headers["location"] == "/launch"
     assert (await browser.form("/launch/confirm")).status_code >= 400
 
 
@@ -313,8 +317,8 @@ async def test_one_ticket_opens_one_session_however_often_and_wherever_it_is_tri
     for browser in browsers:
         await browser.get("/launch")
     taken = await asyncio.gather(*(browser.form("/launch", ticket=ticket) for browser in browsers))
-    assert min(answer.status_code for answer in taken) == 200
-    assert sum(answer.status_code == 200 for answer in taken) == 1
+    assert min(answer.status_code for answer in taken) == 303
+    assert sum(answer.status_code == 303 for answer in taken) == 1
     confirmed = await asyncio.gather(*(browser.form("/launch/confirm") for browser in browsers))
     assert sum(answer.status_code == 303 for answer in confirmed) == 1
     refused = await world.rows("SELECT count(*) AS n FROM leaves WHERE event = 'portal:launch:refused'")
@@ -334,6 +338,7 @@ async def test_a_ticket_cannot_be_confirmed_by_another_browser(world: World) -> 
     await take(one, ticket)
     await other.get("/launch")
     other.client.cookies.set("ticket", ticket)
+    assert (await other.get("/launch/confirm")).headers["location"] == "/launch"
     assert (await other.form("/launch/confirm")).status_code >= 400
     assert (await one.form("/launch/confirm")).status_code == 303
 

@@ -44,6 +44,7 @@ async def test_the_pages_lead_a_program_s_customer_from_the_credential_to_the_en
     credential = (given[1], given[2])
     again = await opened(order.browser, page)
     assert credential[1] not in again.text, "a credential is shown once"
+    assert (await order.browser.get(f"{page}/credential")).headers["location"] == page
     sent = body(order.key)
     assert (await ask(est, "simpleenroll", headers=TYPE, auth=credential, content=sent)).status_code == 202
     asked = await opened(order.browser, page)

@@ -11,6 +11,12 @@ export function attachComforts(): void {
     each.addEventListener("click", () => window.print());
   for (const each of all(document, "details[data-menu]", HTMLDetailsElement)) closeWhenLeft(each);
   for (const each of all(document, "form[method=post]:not([data-step])", HTMLFormElement)) sendOnce(each);
+  for (const each of all(document, "[data-shown-once]", HTMLElement)) standAt(each.dataset["shownOnce"] ?? "");
+}
+
+/** The answer to a form gets another page's address: loaded again, or come back to, nothing is sent once more. */
+function standAt(address: string): void {
+  history.replaceState(null, "", address);
 }
 
 const TWICE_MS = 1_000;

@@ -156,6 +156,10 @@ class LaunchTickets:
 
         return await self._settle(hashed, attempt, network)
 
+    async def asked(self, ticket: Secret, visitor: str) -> Launch | None:
+        """Return what a ticket is for that this visitor has redeemed and may still confirm; None for any other."""
+        return await self._launches.taken(digest(ticket.reveal()), digest(visitor), self._clock.now())
+
     async def _settle(
         self, hashed: bytes, attempt: Callable[[RecordBuilder], Awaitable[Launch | Refusal]], network: str
     ) -> Launch:

@@ -280,6 +280,10 @@ class Launches(Protocol):
         """Redeem a ticket for one visitor, once, by one statement; refused when its client was disabled."""
         ...
 
+    async def taken(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | None:
+        """Return a ticket that this visitor has redeemed and that `confirm` would accept now; None for any other."""
+        ...
+
     async def confirm(
         self, ticket_hash: bytes, visitor_hash: bytes, now: datetime, record: AuditRecord
     ) -> Launch | Refusal:

@@ -73,7 +73,8 @@ class Customer:
         wanted = {"customer": NUMBER, "account": ACCOUNT, "factors": ["password"], "wanted": "renew"}
         made = self.ask("POST", "/api/v1/launches", 201, json=wanted, auth=(client, secret)).json()
         self.ask("GET", "/launch", 200)
-        self.form("/launch", 200, ticket=made["url"].partition("#t=")[2])
+        self.form("/launch", 303, ticket=made["url"].partition("#t=")[2])
+        self.ask("GET", "/launch/confirm", 200)
         self.form("/launch/confirm", 303)
 
     def mails(self) -> set[Path]:

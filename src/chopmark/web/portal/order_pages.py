@@ -7,6 +7,7 @@ from typing import Any
 
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromPath, FromQuery
+from litestar.response import Redirect
 
 from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.people import Person
@@ -184,6 +185,15 @@ async def program_credential(
     )
     minutes = int(made.life.total_seconds()) // 60
     return html(request, _program(scene, ProgramCredential(made.user, made.secret.reveal(), minutes)))
+
+
+@get("/orders/{order_id:str}/credential")
+async def program_credential_again(
+    request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
+) -> Redirect:
+    """Lead to the order: a credential is shown once, and its address is opened again by a second tab or a bookmark."""
+    found = await services(request).ra.customer_queries.reread(authenticated.caller, OrderId(order_id))
+    return Redirect(f"/orders/{found.order.id}", status_code=303)
 
 
 def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) -> tuple[str, _Scene]:
@@ -409,4 +419,4 @@ _PAGES = {
     "ended": _ended,
 }
 
-ROUTER = Router("/", route_handlers=[order_page, program_credential], include_in_schema=False)
+ROUTER = Router("/", route_handlers=[order_page, program_credential, program_credential_again], include_in_schema=False)

@@ -165,19 +165,29 @@ async def launch_shell(request: Req) -> Response[str]:
     return response
 
 
-@post("/launch", status_code=200)
-async def launch_take(request: Req) -> Response[str]:
-    """Bind the ticket to this pre-session and ask the customer to confirm."""
-    web = services(request)
+@post("/launch", status_code=303)
+async def launch_take(request: Req) -> Redirect:
+    """Bind the ticket to this pre-session; the question is a page of its own, which can be loaded again."""
     ticket, visitor = await form_field(request, "ticket"), request.cookies.get(cookie_name(request, "visitor"), "")
-    launch = await web.identity.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
+    await services(request).identity.launches.take(Secret(ticket), visitor, network_of(address_of(request)))
+    response = Redirect("/launch/confirm", status_code=303)
+    response.set_cookie(private_cookie(request, "ticket", ticket, max_age=300))
+    return response
+
+
+@get("/launch/confirm")
+async def launch_ask(request: Req) -> Response[Any]:
+    """Ask the customer to confirm; without a ticket of theirs, show the page that says so."""
+    web = services(request)
+    ticket = request.cookies.get(cookie_name(request, "ticket"), "")
+    visitor = request.cookies.get(cookie_name(request, "visitor"), "")
+    launch = await web.identity.launches.asked(Secret(ticket), visitor)
+    if launch is None:
+        return Redirect("/launch", status_code=303)
     file = await web.ra.customer_queries.on_record(launch.customer)
     name = "" if file.customer is None else web.identity.people.shown(file.customer).masked_name
     labels = {row.number: account_label(row, lang_of(request)) for row in file.accounts}
-    page = LaunchConfirmPage(frame_of(request), name, labels.get(launch.account, launch.account))
-    response = html(request, page)
-    response.set_cookie(private_cookie(request, "ticket", ticket, max_age=300))
-    return response
+    return html(request, LaunchConfirmPage(frame_of(request), name, labels.get(launch.account, launch.account)))
 
 
 @post("/launch/confirm", status_code=303)
@@ -396,6 +406,7 @@ ROUTER = Router(
         sign_out,
         launch_shell,
         launch_take,
+        launch_ask,
         launch_confirm,
         launch_refuse,
         home,

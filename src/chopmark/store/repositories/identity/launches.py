@@ -69,12 +69,12 @@ UPDATE launches SET used_at = :now, visitor_hash = :visitor
 WHERE ticket_hash = :ticket AND used_at IS NULL AND expires_at > :now AND created_at <= {AHEAD} AND {_ALIVE}
 RETURNING {_LAUNCH}
 """
-_CONFIRM = f"""
-UPDATE launches SET confirmed_at = :now
+_OPEN = f"""
 WHERE ticket_hash = :ticket AND visitor_hash = :visitor AND confirmed_at IS NULL AND used_at > :since
   AND used_at <= {AHEAD} AND {_ALIVE}
-RETURNING {_LAUNCH}
 """
+_CONFIRM = f"UPDATE launches SET confirmed_at = :now {_OPEN} RETURNING {_LAUNCH}"
+_TAKEN = f"SELECT {_LAUNCH} FROM launches {_OPEN}"
 _WHY = "SELECT used_at, expires_at FROM launches WHERE ticket_hash = :ticket"
 CONFIRM_WITHIN_MS = 300_000
 _NO_ACCOUNT = Refusal(Kind.NOT_FOUND, text("This customer has no such account."), field="account", code="account")
@@ -249,6 +249,16 @@ class LaunchRepository:
                 return _launch(done[0][0])
             known = yield query(_WHY, ticket=ticket_hash)
             return launch_refusal(used=bool(known) and known[0]["used_at"] is not None, known=bool(known))
+
+        return await self._engine.run(script)
+
+    async def taken(self, ticket_hash: bytes, visitor_hash: bytes, now: datetime) -> Launch | None:
+        """Return a ticket that this visitor has taken and may still confirm."""
+
+        def script() -> Script[Launch | None]:
+            since = ms(now) - CONFIRM_WITHIN_MS
+            rows = yield query(_TAKEN, ticket=ticket_hash, visitor=visitor_hash, now=ms(now), since=since)
+            return _launch(rows[0]) if rows else None
 
         return await self._engine.run(script)
 
