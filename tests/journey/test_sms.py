@@ -68,9 +68,9 @@ class Stubs:
         asyncio.run_coroutine_threadsafe(self.mitake.report(sms, code), self.loop).result(30)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sending(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Counter, Stubs]]:
-    """A counter whose text messages go to stubs of two gateways."""
+    """A counter whose text messages go to stubs of two gateways. Each test has its own: breakers rest in a worker."""
     folder, stubs = tmp_path_factory.mktemp("gateways"), Stubs()
     thread = threading.Thread(target=stubs.run)
     thread.start()

@@ -55,7 +55,8 @@ async def test_whoever_reads_on_has_every_certificate_as_it_stands(world: World)
     last = {one["serial"]: one["state"] for one in told}
     for person in PERSON:
         for certificate in await world.services.ra.context.certificates.all(person):  # type: ignore[arg-type]
-            if certificate.activated_at is not None:
+            # One of a former issuer is known to the order host from that CA: its supersession alone is a change here.
+            if certificate.activated_at is not None and certificate.former is None:
                 assert last[certificate.serial] == certificate.state.value, (person, certificate.state)
     assert len(last) > 10
 

@@ -2,7 +2,6 @@
 
 _LETS_IN = "LaunchTickets.authenticate"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
-_BLOCKS = "(query(_BLOCK_OLD_KEY, id=order.id),)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
@@ -34,7 +33,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "every responder of a running house can open stored keys; the type knows others too",
     (
         "store/repositories/ra/successors.py",
-        f"block_old_key|branch|{_BLOCKS} if order.reason in {{Reason.LOST, Reason.COMPROMISED}} else ()|({_BLOCKS})|1",
+        "block_old_key|check left out|order.reason not in {Reason.LOST, Reason.COMPROMISED}|False|1",
     ): "it saves a statement that looks at the reason itself",
     (
         "store/repositories/stepup/challenges.py",
