@@ -86,7 +86,7 @@ async def no_code_stays(house: House) -> None:
     codes = {seen.code for seen in house.seen if seen.code}
     assert len(codes) > 100
     assert not codes & digits
-    # Whole numbers, in each spelling: keys and certificates are dumped as hexadecimal digits, among which any may stand.
+    # Whole numbers, in each spelling: certificates are dumped as hexadecimal digits, among which any may stand.
     numbers = re.findall(r"(?<![0-9a-fA-F])(?:\+?886|0)?(9[0-9]{8})(?![0-9a-fA-F])", kept + logs)
     assert not {seen.number.removeprefix("+886") for seen in house.seen} & set(numbers)
 
