@@ -23,7 +23,7 @@ from chopmark.ra.key_proof import PresentedCertificate
 from chopmark.ra.policy import may_start
 from tests.contract.programs import request_of
 from tests.contract.world import ANN, BEN, START, Errand, Held, World, refusal, world_fixture
-from tests.former import OldCa, Says, old_ca, pem, person, with_former, written
+from tests.former import OLD, OldCa, Says, old_ca, pem, person, with_former, written
 
 plain = world_fixture()
 PEOPLE = ("alice", "bob")
@@ -94,7 +94,7 @@ async def test_it_proves_a_renewal_and_is_superseded_when_the_new_one_is_proved(
     await errand.prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     await world.work()
-    (due,) = await brought.imported.to_revoke(world.clock.now(), 10)
+    (due,) = await brought.imported.due_at(OLD, world.clock.now(), None, 10)
     assert (due.fingerprint, due.superseded_by) == (brought.fingerprint, (await errand.order()).serial)
     (record,) = await world.records(Event.RA_CERTIFICATE_ACTIVATED)
     assert json.loads(record["facts"])["old_serial"] == brought.fingerprint
@@ -111,11 +111,11 @@ async def test_of_one_that_only_is_said_to_have_arrived_the_old_one_is_kept_for_
     errand = await issued(world)
     proof = await errand.install_proof()
     await world.services.ra.rekey.prove(errand.caller, errand.id, proof, Installed.SAID)
-    assert await brought.imported.to_revoke(world.clock.now(), 10) == []
+    assert await brought.imported.due_at(OLD, world.clock.now(), None, 10) == []
     errand.world.held[ANN] = Held(errand.key, await world.certificate(errand))
     world.clock.later(minutes=1)
     await world.services.ra.rekey.prove(errand.caller, errand.id, await errand.install_proof())
-    assert len(await brought.imported.to_revoke(world.clock.now(), 10)) == 1
+    assert len(await brought.imported.due_at(OLD, world.clock.now(), None, 10)) == 1
 
 
 async def test_a_signature_by_another_key_proves_nothing(brought: Brought) -> None:
@@ -327,7 +327,7 @@ async def test_the_customer_cannot_have_it_revoked_here(brought: Brought) -> Non
 async def test_a_blocked_key_ends_it(brought: Brought) -> None:
     await brought.world.services.ra.key_blocks.block(brought.key.spki_sha256.hex(), "key_compromise", "alice", "bob")
     assert await brought.state() is ImportedState.REVOKED
-    assert len(await brought.imported.to_revoke(brought.world.clock.now(), 10)) == 1
+    assert len(await brought.imported.due_at(OLD, brought.world.clock.now(), None, 10)) == 1
 
 
 async def test_a_program_renews_with_it_as_its_client_certificate(brought: Brought) -> None:

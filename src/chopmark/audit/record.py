@@ -38,7 +38,7 @@ def customer_stream(customer: CustomerId) -> StreamId:
     return StreamId(f"customer:{customer}")
 
 
-def staff_chain(staff_id: str) -> StreamId:
+def staff_stream(staff_id: str) -> StreamId:
     """Return the stream of a person at the firm."""
     return StreamId(f"staff:{staff_id}")
 

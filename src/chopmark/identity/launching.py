@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
-from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_chain, stranger_stream
+from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
@@ -231,7 +231,7 @@ class LaunchTickets:
             record = builder.record(Event.STAFF_CLIENT_CREATED, client=client_id, by=by)
             await self._launches.put_client(client, now, record)
 
-        await self._audit_log.write(staff_chain(by), attempt)
+        await self._audit_log.write(staff_stream(by), attempt)
         return Credential(client_id, Secret(secret))
 
     async def limit(self, client_id: str, scope: Scope, by: str) -> None:
@@ -241,7 +241,7 @@ class LaunchTickets:
             record = builder.record(Event.STAFF_CLIENT_CHANGED, client=client_id, by=by, scope=str(scope))
             return await self._launches.put_scope(client_id, scope, record)
 
-        if not await self._audit_log.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_stream(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def disable(self, client_id: str, by: str) -> None:
@@ -251,7 +251,7 @@ class LaunchTickets:
             record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="disabled")
             return await self._launches.disable(client_id, self._clock.now(), record)
 
-        if not await self._audit_log.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_stream(by), attempt):
             raise Refused(_NO_SUCH_CLIENT)
 
     async def end_previous(self, client_id: str, by: str) -> None:
@@ -261,7 +261,7 @@ class LaunchTickets:
             record = builder.record(Event.STAFF_CLIENT_REMOVED, client=client_id, by=by, reason="previous_secret")
             return await self._launches.end_previous(client_id, self._clock.now(), record)
 
-        if not await self._audit_log.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_stream(by), attempt):
             raise Refused(_NO_PREVIOUS)
 
     async def clients(self) -> list[Client]:

@@ -8,7 +8,7 @@ from typing import Protocol
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.log import RecordBuilder
-from chopmark.audit.record import AuditRecord, staff_chain
+from chopmark.audit.record import AuditRecord, staff_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
@@ -103,7 +103,7 @@ class KeyBlocks:
             record = builder.record(Event.STAFF_KEY_BLOCKED, by=by, approved_by=approved_by, **facts)
             return await self._records.block(spki_sha256, reason, context.now(), works, record)
 
-        return await context.audit_log.write(staff_chain(by), attempt)
+        return await context.audit_log.write(staff_stream(by), attempt)
 
 
 _BUSY = Refusal(

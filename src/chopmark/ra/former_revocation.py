@@ -18,6 +18,7 @@ from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 from chopmark.ra.context import RaContext
 from chopmark.ra.imported import Fingerprint, ImportedCertificate, ImportedCertificates
+from chopmark.ra.manual_revocation import DONE_ALREADY
 from chopmark.ra.refusals import two_people
 
 ROUND: Final = 50
@@ -66,7 +67,7 @@ class FormerRevocation:
         if found is None or found.revoke_after is None:
             raise Refused(_NOT_ASKED)
         if not await self._done(found, by, approved_by):
-            raise Refused(_DONE)
+            raise Refused(DONE_ALREADY)
         return found
 
     async def once(self) -> int:
@@ -120,10 +121,4 @@ _NOT_ASKED = Refusal(
     ),
     field="serial",
     code="not_waiting",
-)
-_DONE = Refusal(
-    Kind.CONFLICT,
-    text("This revocation was ticked off already. `chopmark certificates by-hand` says when, and by whom."),
-    field="serial",
-    code="done_already",
 )

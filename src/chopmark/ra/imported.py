@@ -91,10 +91,6 @@ class ImportedCertificates(Protocol):
         """Store that its own CA has revoked an active one; False when it is not active any more."""
         ...
 
-    async def to_revoke(self, now: datetime, limit: int) -> list[ImportedCertificate]:
-        """Return those that their own CA is to be asked to revoke by now (`revoke_after`), the longest due first."""
-        ...
-
     async def listed_as_revoked(self, limit: int) -> list[tuple[ImportedCertificate, str]]:
         """Return active ones that a list of their own CA names as revoked for good, each with the CA's reason."""
         ...
@@ -102,7 +98,7 @@ class ImportedCertificates(Protocol):
     async def due_at(
         self, issuer: str, now: datetime, after: tuple[datetime, Fingerprint] | None, limit: int
     ) -> list[ImportedCertificate]:
-        """Return those of one issuer that `to_revoke` would return.
+        """Return those that this CA is to be asked to revoke by now (`revoke_after`), the longest due first.
 
         `after` is the moment and the fingerprint of the last one of a round before: those behind it are returned.
         """

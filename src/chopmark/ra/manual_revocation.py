@@ -5,7 +5,7 @@ Nothing is sent to the CA here: two people at the firm confirm that it has revok
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
@@ -67,7 +67,7 @@ class ManualRevocation:
             raise Refused(_NOT_ASKED)
         waiting, now = found[0], self._context.now()
         if waiting.done_at is not None:
-            raise Refused(_DONE)
+            raise Refused(DONE_ALREADY)
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(
@@ -81,7 +81,7 @@ class ManualRevocation:
             return await self._records.done(waiting, now, by, approved_by, record)
 
         if not await self._context.audit_log.write(order_stream(waiting.order), attempt):
-            raise Refused(_DONE)
+            raise Refused(DONE_ALREADY)
         return OpenManualRevocation(
             serial, waiting.issuer, waiting.order, waiting.attempt, waiting.reason, now, by, approved_by
         )
@@ -96,7 +96,7 @@ _NOT_ASKED = Refusal(
     field="serial",
     code="not_waiting",
 )
-_DONE = Refusal(
+DONE_ALREADY: Final = Refusal(
     Kind.CONFLICT,
     text("This revocation was ticked off already. `chopmark certificates by-hand` says when, and by whom."),
     field="serial",

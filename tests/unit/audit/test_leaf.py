@@ -22,7 +22,7 @@ from chopmark.audit.record import (
     make_record,
     new_stream,
     next_tip,
-    staff_chain,
+    staff_stream,
     stamp,
 )
 from chopmark.core.types import CustomerId
@@ -81,7 +81,7 @@ def test_a_malformed_chain_id_is_refused(stream):
 
 def test_chains_of_persons_carry_their_kind():
     assert customer_stream(CustomerId("A-1")) == "customer:A-1"
-    assert staff_chain("lin") == "staff:lin"
+    assert staff_stream("lin") == "staff:lin"
 
 
 @pytest.mark.parametrize("name", ["password", "birth_date", "mobile", "email", "name", "national_id", "otp", ""])

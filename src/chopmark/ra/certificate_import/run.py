@@ -18,7 +18,7 @@ from typing import IO, Final
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
-from chopmark.audit.record import staff_chain
+from chopmark.audit.record import staff_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, text
@@ -149,7 +149,7 @@ class CertificateImport:
             )
             return await self._registry.finish(run, report.certificates, summary, now, record)
 
-        if not await self._audit_log.write(staff_chain(by), attempt):
+        if not await self._audit_log.write(staff_stream(by), attempt):
             raise Refused(TAKEN)
         return replace(report, imported=imported)
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import ATTEMPTS, AuditLog, StaleStream
-from chopmark.audit.record import AuditRecord, customer_stream, staff_chain
+from chopmark.audit.record import AuditRecord, customer_stream, staff_stream
 from chopmark.core.clock import Clock, Entropy, new_id
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, text
@@ -336,11 +336,11 @@ class CustomerImport:
 
     async def _records(self, told: Sequence[Told], who: _By, count: int) -> list[AuditRecord]:
         now = self._clock.now()
-        chains = {staff_chain(who.staff): None} | {customer_stream(one.customer): None for one in told}
+        chains = {staff_stream(who.staff): None} | {customer_stream(one.customer): None for one in told}
         tips = await self._registry.tips(list(chains))
         builders = {stream: self._audit_log.builder(tip, now) for stream, tip in tips.items()}
         named = {"allowed": ",".join(sorted(who.allowed))} if who.allowed else {}
-        staff = builders[staff_chain(who.staff)]
+        staff = builders[staff_stream(who.staff)]
         records = [staff.record(Event.STAFF_CUSTOMERS_IMPORTED, by=who.staff, count=count, door="batch", **named)]
         for one in told:
             stream = customer_stream(one.customer)

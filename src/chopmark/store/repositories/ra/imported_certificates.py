@@ -20,10 +20,6 @@ COUNTS = "EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.
 _FROM = f"SELECT {IMPORTED} FROM imported_certificates i WHERE {COUNTS}"
 _LIVING = f"{_FROM} AND i.customer = :customer AND i.state = 'active' ORDER BY i.not_after DESC, i.fingerprint"
 _GET = f"{_FROM} AND i.fingerprint = :fingerprint"
-_TO_REVOKE = f"""
-{_FROM} AND i.revoke_after IS NOT NULL AND i.revoke_after <= :now AND i.revoked_there_at IS NULL
-ORDER BY i.revoke_after, i.fingerprint LIMIT :most
-"""
 _LISTED = f"""
 SELECT {IMPORTED}, f.reason AS reason_there
 FROM imported_certificates i JOIN former_revocations f ON f.issuer = i.issuer AND f.serial = i.serial
@@ -106,10 +102,6 @@ class ImportedCertificateRepository:
         """As `ImportedCertificates.revoked_there`."""
         revoked = guard(_REVOKED, fingerprint=fingerprint, reason=reason, now=ms(now))
         return await self._engine.run(_changed, revoked, record)
-
-    async def to_revoke(self, now: datetime, limit: int) -> list[ImportedCertificate]:
-        """As `ImportedCertificates.to_revoke`."""
-        return await self._engine.read(_all, whole(_TO_REVOKE, now=ms(now), most=limit))
 
     async def listed_as_revoked(self, limit: int) -> list[tuple[ImportedCertificate, str]]:
         """As `ImportedCertificates.listed_as_revoked`."""
