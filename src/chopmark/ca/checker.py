@@ -25,7 +25,7 @@ from chopmark.core.types import CertificateState, Serial
 from chopmark.pki import draft as drafts
 from chopmark.pki import key_checks, signing
 from chopmark.pki import linting_certificate as linting_certificates
-from chopmark.pki.der import NotDer, encoded, require_der
+from chopmark.pki.der import NotDer, encoded, require_der, require_whole_signature
 from chopmark.pki.received import Naming
 from chopmark.pki.shared import sharing
 from chopmark.pki.x509 import IssuerView, TbsCertificate, moment, serial_hex
@@ -232,6 +232,7 @@ def _signed(issuer: IssuerView, tbs_der: bytes, certificate_der: bytes) -> Itera
     """
     try:
         require_der(certificate_der)
+        require_whole_signature(certificate_der)
         certificate = x509.load_der_x509_certificate(certificate_der)
     except (NotDer, ValueError):
         yield "certificate_malformed"

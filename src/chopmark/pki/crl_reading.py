@@ -109,6 +109,9 @@ def outline(source: Source) -> Outline:
             parts.append(_small(source, at, stop))
         at = stop
     rest = _small(source, body[1], whole[1])
+    behind = der.parts(rest)
+    if not behind or not der.is_whole(behind[-1]):
+        raise NotDer("the signature is not made of whole octets")
     try:
         head = x509.load_der_x509_crl(der.tlv(_SEQUENCE, der.tlv(_SEQUENCE, *parts), rest))
         number, scope, unfit = _extensions(head)

@@ -9,6 +9,7 @@ from cryptography.x509 import ObjectIdentifier
 from chopmark.pki.algorithms import KeyKind
 
 MAX_DEPTH = 24
+BIT_STRING = 0x03
 _TIMES = {0x17: re.compile(rb"[0-9]{12}Z"), 0x18: re.compile(rb"[0-9]{14}Z")}
 
 
@@ -69,6 +70,22 @@ def signed(body_der: bytes, algorithm_der: bytes, signature: bytes) -> bytes:
             signature=asn1.BitString(signature, 0),
         )
     )
+
+
+def require_whole_signature(signed_der: bytes) -> None:
+    """Raise NotDer unless the signature of a `Signed` structure is made of whole octets.
+
+    Libraries drop the unused bits that a BIT STRING declares, so that one signature would hold under two encodings.
+    """
+    found = parts(signed_der)
+    inside = parts(found[0].content) if found else ()
+    if len(inside) != 3 or not is_whole(inside[2]):
+        raise NotDer("a signature is not made of whole octets")
+
+
+def is_whole(bits: "Part") -> bool:
+    """Tell whether an element is a BIT STRING without unused bits, as every signature and its copy in a message is."""
+    return bits.tag == BIT_STRING and bits.content[:1] == b"\0"
 
 
 def require_der(data: bytes) -> None:

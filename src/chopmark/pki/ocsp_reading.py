@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from chopmark.pki import der, path
+from chopmark.pki.der import NotDer
+
 MAX_SKEW: Final = timedelta(minutes=5)
 """thisUpdate may lie so far in the future, because clocks differ."""
 WITHOUT_END: Final = timedelta(minutes=5)
@@ -75,9 +78,18 @@ def judge(
         answer = ocsp.load_der_ocsp_response(answer_der)
         if answer.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             return Misfit("refused")
+        _require_whole_signature(answer_der)
         return _judge(answer, issuer, asked, signers, now)
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return Misfit("malformed")
+
+
+def _require_whole_signature(answer_der: bytes) -> None:
+    """Look into OCSPResponse, responseBytes, BasicOCSPResponse (RFC 6960 s.4.2.1): the library hides unused bits."""
+    response = der.parts(der.parts(answer_der)[0].content)[1]
+    octets = der.parts(der.parts(response.content)[0].content)[1]
+    if not der.is_whole(der.parts(der.parts(octets.content)[0].content)[2]):
+        raise NotDer("the signature is not made of whole octets")
 
 
 def _judge(
@@ -143,11 +155,10 @@ def _signature(
 def may_answer(responder: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether the issuer has made this certificate a responder's (RFC 6960 s.4.2.2.2)."""
     try:
-        responder.verify_directly_issued_by(issuer)
         usages = responder.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+    except (ValueError, x509.ExtensionNotFound):
         return False
-    return ExtendedKeyUsageOID.OCSP_SIGNING in usages
+    return ExtendedKeyUsageOID.OCSP_SIGNING in usages and path.issued_by(responder, issuer)
 
 
 def _verifies(answer: ocsp.OCSPResponse, certificate: x509.Certificate) -> bool:

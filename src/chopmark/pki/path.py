@@ -5,8 +5,10 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from chopmark.core.types import text
+from chopmark.pki.der import require_whole_signature
 from chopmark.pki.finding import Finding
 
 MAX_CHAIN = 5
@@ -34,7 +36,7 @@ def _certificate_findings(path: Sequence[x509.Certificate], position: int, at: d
     issuer = path[min(position + 1, len(path) - 1)]
     subject = certificate.subject.rfc4514_string()
     found = []
-    if not _issued_by(certificate, issuer):
+    if not issued_by(certificate, issuer):
         sentence = text("The certificate of %(subject)s is not signed by the next one.", subject=subject)
         found.append(Finding("chain_signature", sentence))
     if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
@@ -49,8 +51,10 @@ def _certificate_findings(path: Sequence[x509.Certificate], position: int, at: d
     return found
 
 
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether a certificate names this issuer and carries its signature in whole octets; never raises."""
     try:
+        require_whole_signature(certificate.public_bytes(Encoding.DER))
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
@@ -64,7 +68,7 @@ def issued_by_any(certificate_der: bytes, issuers: Sequence[bytes]) -> bool:
     """
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
-        return any(_issued_by(certificate, x509.load_der_x509_certificate(issuer)) for issuer in issuers)
+        return any(issued_by(certificate, x509.load_der_x509_certificate(issuer)) for issuer in issuers)
     except (ValueError, x509.InvalidVersion):
         return False
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -88,7 +88,7 @@ def read_anchors(pem: bytes) -> Anchors:
         if not _is_ca(certificate):
             raise ValueError(f"{certificate.subject.rfc4514_string()} is not a CA certificate")
     ders = [_der(certificate) for certificate in found]
-    roots = tuple(der for der, certificate in zip(ders, found, strict=True) if _issued_by(certificate, certificate))
+    roots = tuple(der for der, certificate in zip(ders, found, strict=True) if path.issued_by(certificate, certificate))
     if not roots:
         raise ValueError("there is no self-signed certificate among the anchors")
     return Anchors(roots, tuple(der for der in ders if der not in roots))
@@ -130,9 +130,9 @@ def build_chain(leaf_der: bytes, between: Sequence[bytes], roots: Sequence[bytes
     at = x509.load_der_x509_certificate(leaf_der)
     while len(chain) <= path.MAX_CHAIN:
         for root in tops:
-            if _issued_by(at, root):
+            if path.issued_by(at, root):
                 return (*chain, _der(root))
-        above = next((one for one in pool if _der(one) not in chain and _issued_by(at, one)), None)
+        above = next((one for one in pool if _der(one) not in chain and path.issued_by(at, one)), None)
         if above is None:
             return ()
         chain.append(_der(above))
@@ -221,14 +221,6 @@ def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
 def _is_ca(certificate: x509.Certificate) -> bool:
     constraints = _extension(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
-
-
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
 
 
 def _readable(ders: Sequence[bytes]) -> list[x509.Certificate]:

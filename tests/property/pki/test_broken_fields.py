@@ -101,11 +101,13 @@ def judged_request(der: bytes) -> str | None:
     key_read = serialization.load_der_public_key(info.inside[2].encode())
     if key_read.public_bytes(ENCODING, serialization.PublicFormat.SubjectPublicKeyInfo) != answer.spki_der:
         return f"accepted as {answer.spki_sha256}"
-    return None if holds(key_read, mark.encode(), info.encode()) else "a signature that does not hold"
+    return None if holds(key_read, mark, info.encode()) else "a signature that does not hold"
 
 
-def holds(public: object, mark: bytes, data: bytes) -> bool:
-    signed = mark[mark.index(b"\0", 2) + 1 :]
+def holds(public: object, mark: Node, data: bytes) -> bool:
+    unused, signed = mark.content[0], mark.content[1:]
+    if unused:
+        return False
     try:
         if isinstance(public, rsa.RSAPublicKey):
             public.verify(signed, data, padding.PKCS1v15(), hashes.SHA256())

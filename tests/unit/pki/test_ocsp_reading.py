@@ -11,6 +11,7 @@ from chopmark.pki import ocsp_reading
 from chopmark.pki.ocsp_reading import MAX_SKEW, WITHOUT_END, Asked, Judged, Misfit
 from tests.old_ca import OldCa, openssl
 from tests.tables import START
+from tests.vectors.pki.broken import with_an_unused_bit
 
 GOOD, BAD = 0x2001, 0x2002
 ASKED = Asked(GOOD, bytes(range(32)))
@@ -49,6 +50,17 @@ def test_an_answer_by_the_ca_or_its_responder_says_good_or_revoked(old: OldCa, s
     bad = judged(old, Asked(BAD, bytes(32)), signer)
     assert isinstance(bad, Judged)
     assert (bad.revoked_at, bad.reason) == (REVOKED_AT, "key_compromise")
+
+
+@pytest.mark.parametrize("signer", ["ca", "responder"])
+def test_an_answer_whose_signature_has_an_unused_bit_is_not_believed(old: OldCa, signer: str) -> None:
+    while (signature := ocsp.load_der_ocsp_response((found := answered(old, ASKED, signer))[0]).signature)[-1] % 2:
+        pass  # in DER an unused bit is zero
+    answer, made = found
+    assert isinstance(ocsp_reading.judge(answer, pem(old, "ca"), ASKED, (), made), Judged)
+    other = with_an_unused_bit(answer, signature)
+    assert ocsp.load_der_ocsp_response(other).signature == signature  # the library takes both for one
+    assert ocsp_reading.judge(other, pem(old, "ca"), ASKED, (), made) == Misfit("malformed")
 
 
 @pytest.mark.parametrize(("signer", "why"), [("customer", "signer"), ("ended", "signer")])

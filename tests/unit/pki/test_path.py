@@ -2,8 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+from cryptography import x509
+
 from chopmark.keys.ports import KeyAlgorithm
+from chopmark.pki import path
+from chopmark.pki.der import NotDer, require_whole_signature
 from chopmark.pki.path import chain_findings
+from tests.vectors.pki.broken import with_an_unused_bit
 from tests.vectors.pki.house import NOW, house
 
 
@@ -46,3 +52,21 @@ def test_both_ends_of_a_validity_belong_to_it():
     assert codes(*rest, draft.not_before) == codes(*rest, draft.not_after) == set()
     assert codes(*rest, draft.not_before - timedelta(seconds=1)) == {"chain_validity"}
     assert codes(*rest, draft.not_after + timedelta(seconds=1)) == {"chain_validity"}
+
+
+def test_a_signature_with_an_unused_bit_is_none():
+    made = house()
+    while (leaf := made.issue(made.draft()))[-1] % 2:
+        pass  # in DER an unused bit is zero
+    issuer = x509.load_der_x509_certificate(made.issuing.certificate_der)
+    other = with_an_unused_bit(leaf, x509.load_der_x509_certificate(leaf).signature)
+    x509.load_der_x509_certificate(other).verify_directly_issued_by(issuer)  # the library takes both for one
+    assert path.issued_by_any(leaf, [made.issuing.certificate_der])
+    assert not path.issued_by_any(other, [made.issuing.certificate_der])
+    assert codes(other, [made.issuing.certificate_der], made.root.certificate_der, NOW) == {"chain_signature"}
+
+
+def test_what_is_no_signed_structure_has_no_whole_signature():
+    for broken in (b"", b"\x30\x00", b"\x05\x00", b"\x30\x04\x05\x00\x05\x00", bytes.fromhex("300630003000 0400")):
+        with pytest.raises(NotDer):
+            require_whole_signature(broken)

@@ -52,6 +52,12 @@ def read(der: bytes) -> Node:
     return node
 
 
+def with_an_unused_bit(der: bytes, signature: bytes) -> bytes:
+    """Return a message with one unused bit declared in its signature, which has to end in an even octet."""
+    at = der.index(b"\0" + signature)
+    return der[:at] + b"\1" + der[at + 1 :]
+
+
 def _all(data: bytes) -> list[Node]:
     nodes: list[Node] = []
     while data:

@@ -10,9 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
-from chopmark.pki import key_checks, signing
+from chopmark.pki import key_checks, path, signing
 from chopmark.pki.x509 import serial_hex
 from chopmark.ra.certificate_import.report import Found
 from chopmark.ra.certificate_import.subjects import Named, Template, parse_template, read_subject
@@ -91,11 +90,8 @@ class Judge:
 
     def _issuer_of(self, certificate: x509.Certificate) -> str | None:
         for issuer, authority in self._by_name.get(certificate.issuer.public_bytes(), ()):
-            try:
-                certificate.verify_directly_issued_by(authority)
-            except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-                continue
-            return issuer
+            if path.issued_by(certificate, authority):
+                return issuer
         return None
 
 
