@@ -27,8 +27,8 @@ from chopmark.pki.path import issued_by_any
 from chopmark.pki.x509 import serial_of, spki_der
 from chopmark.ra.certificate_import.subjects import Named, Names, parse_template, read_subject
 from chopmark.ra.context import RaContext, facts_of
-from chopmark.ra.former_issuers import ON_HOLD, FormerIssuer, GoodThere, RevokedThere, StatusThere
-from chopmark.ra.imported import Fingerprint, Way
+from chopmark.ra.former_issuers import ON_HOLD, FormerIssuer, FormerStatus, GoodThere, RevokedThere, StatusThere
+from chopmark.ra.imported import Fingerprint, Former, Way
 from chopmark.ra.model import Order
 from chopmark.ra.policy import DOUBTED, Advice, Doubt, advise, instead_of_renewal, may_start
 from chopmark.ra.ports import SubscriberCertificate
@@ -88,11 +88,15 @@ async def recommended(context: RaContext, present: SubscriberCertificate | None)
     advice = advise(context.policy, facts_of(present), now)
     if advice.operation is not Operation.REKEY or present is None or present.former is None:
         return advice
-    status = await context.former.status.known_of(present.former.issuer, serial_of(present.der), now)
+    former = replace(present.former, serial=serial_of(present.der))
+    return instead_of_renewal(advice, await known_doubt(context.former.status, former, now))
+
+
+async def known_doubt(statuses: FormerStatus, former: Former, now: datetime) -> Doubt | None:
+    """Return why the customer has to apply, as far as it is known without asking the CA of the certificate."""
+    status = await statuses.known_of(former.issuer, former.serial, now)
     doubt = None if status is None else doubt_in(status, now)
-    if doubt is None and present.former.way in _NO_FILE:
-        doubt = Doubt.NO_FILE
-    return instead_of_renewal(advice, doubt)
+    return Doubt.NO_FILE if doubt is None and former.way in _NO_FILE else doubt
 
 
 def doubt_in(status: StatusThere, now: datetime) -> Doubt | None:
