@@ -54,6 +54,7 @@ from chopmark.web.presenters import (
     OrderView,
     account_label,
     credential_for,
+    former_name,
     issuer_name,
     order_view,
     receipt_number,
@@ -133,6 +134,7 @@ class _Scene:
     est_url: str
     password_alone_helps: bool
     kept_when_said: timedelta
+    old_issuer: str
 
     @property
     def key_name(self) -> str | None:
@@ -235,6 +237,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         web.est_url,
         name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
         web.policy.kept_when_said,
+        former_name(web, view.old, lang_of(request)) or issuer_name(web, lang_of(request)),
     )
 
 
@@ -259,7 +262,11 @@ def _key(scene: _Scene) -> Page:
     if scene.view.order.key_home is KeyHome.HELPER:
         return _program(scene)
     old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
-    shown = None if old is None else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after)
+    shown = (
+        None
+        if old is None
+        else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after, scene.old_issuer)
+    )
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
 
 
