@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -312,6 +313,56 @@ async def test_one_that_is_found_again_is_released_by_two_people_and_renews_agai
     await (await issued(world)).prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     assert (await refusal(release(serial, *PEOPLE))).code == "not_on_hold"
+    assert (await world.audit()).sound
+
+
+async def test_two_people_put_one_on_hold_here_and_are_told_that_its_own_ca_is_not(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    hold = world.services.ra.suspension.hold
+    assert (await refusal(hold(serial, "alice", "ALICE"))).field == "approved_by"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=True) == 0
+    assert "It is on hold here only. old, which issued it, cannot be asked for a hold" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.HELD
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await refusal(world.open(ANN, Operation.REKEY))).code == "renewal_window"
+    (record,) = await world.records(Event.RA_CERTIFICATE_HELD)
+    facts = json.loads(record["facts"])
+    assert (facts["serial"], facts["by"], facts["approved_by"]) == (serial, *PEOPLE)
+    assert any("certificate_held" in row["facts"] for row in await world.notices())
+    assert await world.count("work", "kind = 'hold'") == 0, "our CA has nothing to hold"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=False) == 0
+    assert "on hold here only" not in capsys.readouterr().out
+    await (await issued(world)).prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await world.audit()).sound
+
+
+async def test_one_of_an_import_that_does_not_count_is_not_put_on_hold(brought: Brought) -> None:
+    world = brought.world
+    await world.change("UPDATE certificate_imports SET state = 'given_up'")
+    await refusal(world.services.ra.suspension.hold(Serial(brought.fingerprint), *PEOPLE))
+    assert await world.count("imported_certificates", "state = 'active'") == 1
+
+
+async def test_the_firm_revokes_one_for_good_and_has_its_own_ca_asked(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    errand = await world.to_review(ANN, Operation.REKEY)
+    revoke = partial(certificates.revoke_certificate, settings, serial, "death", "2026-17", *PEOPLE)
+    assert await revoke() == 0
+    assert f"`chopmark certificates revoked {serial} --by ... --approved-by ...`" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.REVOKED
+    assert await errand.state() in {OrderState.REFUSED, OrderState.CANCELLED}
+    (due,) = await brought.imported.asked_to_revoke()
+    assert due.fingerprint == brought.fingerprint
+    assert await world.count("work", "kind = 'revoke'") == 0, "our CA has nothing to revoke"
+    assert (await refusal(revoke())).code == "over"
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.advice.operation is Operation.ENROL
     assert (await world.audit()).sound
 
 
