@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -155,6 +155,31 @@ async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer
     assert await errand.state() is OrderState.CANCELLED
     enrolled = await world.to_active(ANN, Operation.ENROL)
     assert await enrolled.state() is OrderState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("by_client", "operation", "reason", "said"),
+    [
+        (False, Operation.REKEY, None, "The firm then has it revoked by its issuer"),
+        (True, Operation.REKEY, None, "then its issuer, %(former)s, is asked to revoke it"),
+        (False, Operation.REPLACE, Reason.LOST, "When the new one works, the firm has it revoked by its issuer"),
+        (True, Operation.REPLACE, Reason.LOST, "is asked to revoke it as soon as the new one works"),
+    ],
+)
+async def test_the_terms_say_who_revokes_it_at_its_own_ca_and_no_other_terms_are_accepted(
+    brought: Brought, *, by_client: bool, operation: Operation, reason: Reason | None, said: str
+) -> None:
+    world = with_former(brought.world, replace(old_ca().issuer(), by_client=by_client), brought.says)
+    errand = await world.to_review(ANN, operation, reason=reason)
+    snapshot = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    rekey, old = world.services.ra.rekey, snapshot.certificate(snapshot.order.old_serial)
+    terms = rekey.consent(snapshot.order, old)
+    assert said in terms.sentences[-1].msgid
+    assert ("former", "舊憑證管理中心") in terms.sentences[-1].values
+    assert sum("old certificate" in one.msgid for one in terms.sentences) == 1
+    of_ours = rekey.consent(snapshot.order)
+    assert (await refusal(rekey.confirm(errand.caller, errand.id, of_ours.sha256))).code == "terms"
+    assert (await errand.confirm()).state is OrderState.ISSUED
 
 
 async def test_its_status_is_asked_again_before_the_new_one_is_issued(brought: Brought) -> None:

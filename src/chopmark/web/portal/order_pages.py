@@ -220,7 +220,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         steps=steps,
         can_cancel=order.live and order.state not in _SUBMITTED,
     )
-    consent = web.ra.rekey.consent(order) if name == "review" else None
+    consent = web.ra.rekey.consent(order, view.old) if name == "review" else None
     return name, _Scene(
         frame_of(request, greeting=person.masked_name, service=ServiceKey.CERTIFICATES),
         head,
@@ -233,7 +233,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(web, consent.sentences, lang_of(request))),
         _notified(web, snapshot),
-        web.ra.rekey.overlap,
+        web.ra.rekey.overlap or (view.old is not None and view.old.former is not None),
         web.est_url,
         name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
         web.policy.kept_when_said,
@@ -340,7 +340,6 @@ def _review(scene: _Scene) -> Page:
     order, old = scene.view.order, scene.view.old
     if scene.consent is None:
         raise ValueError("a review page without terms")
-    overlap = scene.overlap or (old is not None and old.former is not None)
     revoking = order.operation is Operation.REVOKE
     return ReviewStepPage(
         scene.frame,
@@ -352,7 +351,7 @@ def _review(scene: _Scene) -> Page:
         scene.issuer,
         None if old is None else certificate_view(old, scene.label, scene.view.now),
         order.reason,
-        overlap,
+        scene.overlap,
     )
 
 
