@@ -90,7 +90,7 @@ async def test_it_proves_a_renewal_and_is_superseded_when_the_new_one_is_proved(
     world = brought.world
     errand = await issued(world)
     assert await brought.state() is ImportedState.ACTIVE
-    assert brought.says.asked == [("old", "0A01")] * 2
+    assert brought.says.asked == [("old", "0A01")] * 3, "opened, key bound, confirmed"
     await errand.prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     await world.work()
@@ -136,7 +136,7 @@ async def test_a_signature_by_another_key_proves_nothing(brought: Brought) -> No
         brought.world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
     )
     assert refused.field == "proof"
-    assert brought.says.asked == []
+    assert len(brought.says.asked) == 1, "only when the order was opened"
 
 
 async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer_is_told_to_apply(
@@ -183,6 +183,7 @@ async def test_without_a_statement_that_counts_there_is_no_renewal_and_a_replace
         (UnknownThere(text("too old")), "does not say at the moment"),
         (GoodThere(START), "does not say at the moment"),
         (RevokedThere("key_compromise", START), "has revoked it"),
+        (RevokedThere("certificate_hold", START), "has put it on hold"),
     ],
 )
 async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_says_good_again(
@@ -201,6 +202,51 @@ async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_s
     assert brought.says.asked == [], "an overview waits for no other company"
     await world.to_active(ANN, Operation.REPLACE, reason=view.advice.reason)
     assert await brought.state() is ImportedState.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "state"),
+    [
+        (UnknownThere(text("too old")), "former_unknown", ImportedState.ACTIVE),
+        (GoodThere(START), "former_unknown", ImportedState.ACTIVE),
+        (RevokedThere("certificate_hold", START), "former_held", ImportedState.ACTIVE),
+        (RevokedThere("superseded", START), "former_revoked", ImportedState.REVOKED),
+    ],
+)
+async def test_a_renewal_that_would_be_refused_is_not_opened_and_the_refusal_says_to_apply(
+    brought: Brought, answer: StatusThere, code: str, state: ImportedState
+) -> None:
+    world = brought.world
+    brought.says.answer = answer
+    refused = await refusal(world.open(ANN, Operation.REKEY))
+    assert (refused.code, refused.field) == (code, "operation")
+    assert "apply for a new one" in refused.public.msgid
+    assert await world.count("orders", "customer = :ann", ann=ANN) == 0
+    assert await brought.state() is state
+    assert (await world.audit()).sound
+
+
+async def test_what_its_ca_has_put_on_hold_renews_again_when_it_is_released_there(brought: Brought) -> None:
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    brought.says.answer = RevokedThere("certificate_hold", START)
+    assert (await refusal(errand.bind())).code == "former_held"
+    brought.says.answer = GoodThere(START + timedelta(days=1))
+    await errand.bind()
+    assert await errand.state() is OrderState.BOUND
+
+
+@pytest.mark.parametrize("way", ["vault", "none"])
+async def test_where_no_page_can_open_its_key_the_application_is_recommended_and_a_renewal_still_allowed(
+    brought: Brought, way: str
+) -> None:
+    world = brought.world
+    await world.change("UPDATE imported_certificates SET way = :way", way=way)
+    view = await world.services.ra.customer_queries.overview(world.caller(ANN))
+    assert (view.advice.operation, view.advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    assert "this page cannot open it" in view.advice.why.msgid
+    assert may_start(Operation.REKEY, None, view.advice) is None
+    errand = await issued(world)
+    assert (await errand.order()).reason is None
 
 
 async def test_the_status_is_looked_up_only_for_an_imported_certificate_that_would_renew(brought: Brought) -> None:
@@ -222,6 +268,7 @@ async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brough
     assert certificate is not None
     world.held[ANN] = Held(brought.key, certificate)
     errand = await world.open(ANN, Operation.REKEY)
+    brought.says.asked.clear()
     assert (await refusal(errand.bind())).code == "former_issuer"
     assert brought.says.asked == []
 
@@ -401,6 +448,7 @@ async def test_a_row_that_was_moved_to_another_customer_renews_nothing(brought: 
     await world.change("UPDATE imported_certificates SET customer = :ben", ben=BEN)
     world.held[BEN] = Held(brought.key, world.held[ANN].certificate)
     errand = await world.open(BEN, Operation.REKEY)
+    brought.says.asked.clear()
     assert (await refusal(errand.bind())).code == "former_customer"
     assert brought.says.asked == []
 
@@ -409,7 +457,7 @@ async def test_the_serial_number_that_is_asked_for_is_the_certificates_and_not_t
     await brought.world.change("UPDATE imported_certificates SET serial = 'FFFF'")
     errand = await brought.world.open(ANN, Operation.REKEY)
     await errand.bind()
-    assert brought.says.asked == [("old", "0A01")]
+    assert brought.says.asked == [("old", "0A01")] * 2
 
 
 async def test_a_new_one_is_not_active_when_the_old_one_has_ended_since_it_was_issued(brought: Brought) -> None:

@@ -8,9 +8,12 @@ services say nothing about its certificates.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from chopmark.core.types import Text, text
+
+ON_HOLD: Final = "certificate_hold"
+"""The reason by which a former issuer says that a revocation is not final."""
 
 
 @dataclass(frozen=True, slots=True)
