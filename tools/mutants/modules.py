@@ -48,6 +48,7 @@ _STATUS = (
 )  # fmt: skip
 _IMPORTS = (
     "tests/unit/ra/test_certificate_files.py", "tests/unit/ra/test_certificate_subjects.py",
+    "tests/unit/ra/test_certificate_judging.py", "tests/unit/ra/test_certificate_tally.py",
     "tests/unit/cli/test_certificate_report.py", "tests/contract/test_certificate_import.py",
     "tests/contract/test_imported.py", "tests/contract/test_former_issuers.py",
     "tests/property/ra/test_subject_templates.py",
@@ -64,7 +65,8 @@ _REMINDERS = (
     "tests/contract/test_reminders.py", "tests/contract/test_own_reminders.py",
 )  # fmt: skip
 _TIME = (
-    "tests/unit/va/test_timestamp_remote.py", "tests/unit/pki/test_tsp.py", "tests/contract/test_anchors.py",
+    "tests/unit/va/test_service_times.py", "tests/unit/va/test_timestamp_remote.py",
+    "tests/unit/pki/test_tsp.py", "tests/contract/test_anchors.py",
     "tests/contract/test_alarms.py",
 )  # fmt: skip
 _IDENTITY = (
@@ -128,13 +130,13 @@ MODULES: dict[str, tuple[str, ...]] = {
                        "tests/contract/test_distrust.py",
                        "tests/contract/test_issuance.py", "tests/contract/test_delay.py",
                        "tests/contract/test_both_codes.py"),
-    "ca/external/issuer.py": _FOREIGN,
+    "ca/external/issuer.py": ("tests/unit/ca/test_external_issuer.py", *_FOREIGN),
     "ca/external/cfssl.py": ("tests/unit/ca/test_external_answers.py", *_FOREIGN),
     "ca/external/cmp.py": ("tests/unit/ca/test_external_cmp.py", *_FOREIGN),
     "ca/external/est.py": ("tests/unit/ca/test_external_answers.py", "tests/unit/pki/test_est.py", *_FOREIGN),
     "ca/external/checker.py": ("tests/contract/issuers/test_stored.py",),
     "ca/external/wire.py": ("tests/unit/ca/test_external_wire.py", *_FOREIGN),
-    "ca/external/ports.py": _FOREIGN,
+    "ca/external/ports.py": ("tests/unit/ca/test_external_issuer.py", *_FOREIGN),
     "identity/entries.py": _IDENTITY,
     "identity/known.py": _IDENTITY,
     "identity/launching.py": (*_TICKETS, *_IDENTITY),
@@ -149,9 +151,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "va/status_watcher.py": ("tests/unit/va/test_lookout.py", "tests/contract/test_lookout.py", *_STATUS),
     "va/overlay.py": ("tests/contract/test_restored.py", "tests/contract/test_restore_away.py"),
     "va/presigning.py": ("tests/contract/test_presigning.py", "tests/contract/test_lookout.py"),
-    "va/publisher.py": ("tests/contract/test_lists.py", *_STATUS),
-    "va/renewal.py": ("tests/contract/test_rollover.py", "tests/contract/test_status.py",
-                      "tests/contract/test_presigning.py"),
+    "va/publisher.py": ("tests/unit/va/test_service_times.py", "tests/contract/test_lists.py", *_STATUS),
+    "va/renewal.py": ("tests/unit/va/test_service_times.py", "tests/contract/test_rollover.py",
+                      "tests/contract/test_status.py", "tests/contract/test_presigning.py"),
     "va/responder.py": _STATUS,
     "va/alarms.py": ("tests/contract/test_alarms.py",),
     "va/service_revocation.py": ("tests/contract/test_services.py", "tests/contract/test_guards_status.py",
@@ -170,7 +172,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ra/certificate_import/serials.py": _IMPORTS,
     "ra/certificate_import/subjects.py": _IMPORTS,
     "ra/certificate_import/tables.py": _IMPORTS,
-    "ra/former_renewal.py": _IMPORTS[3:6],
+    "ra/former_renewal.py": _IMPORTS[5:8],
     "ra/expiries.py": ("tests/unit/ra/test_expiries.py", "tests/unit/cli/test_expiries_call.py",
                        "tests/contract/test_expiries.py"),
     "ra/reminders/own.py": _REMINDERS,
