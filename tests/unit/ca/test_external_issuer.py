@@ -345,7 +345,7 @@ async def test_a_revocation_is_on_record_as_done_or_as_asked_of_a_person(
 async def test_what_another_process_has_revoked_meanwhile_stays_as_it_is() -> None:
     for other in ({"revoked_at": NOW - SECOND}, {"by_hand": True}):
         store = Store([ISSUED])
-        told = replace(ISSUED, state=RequestState.REVOKED, reason="key_compromise", version=2, **other)  # type: ignore[arg-type]
+        told = replace(ISSUED, state=RequestState.REVOKED, reason="key_compromise", version=2, **other)
         ca = Ca(meanwhile=lambda store=store, told=told: store.kept.__setitem__(0, told))  # type: ignore[misc]
         await revoked(ca, store)
         assert (store.kept, store.events) == ([told], [])
