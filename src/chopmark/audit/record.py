@@ -7,13 +7,14 @@ change of either changes the Merkle tree.
 """
 
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import NamedTuple, NewType
+
+import msgspec
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact, clean_facts
@@ -133,8 +134,8 @@ class StoredRecord:
         """Return the record's contents and the bytes that the MAC covers; raises ValueError when one is malformed."""
         self._check()
         try:
-            facts = json.loads(self.facts)
-        except (ValueError, RecursionError) as error:
+            facts = msgspec.json.decode(self.facts)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ValueError("the facts are not JSON") from error
         if not isinstance(facts, dict) or _compact(facts) != self.facts:
             raise ValueError("the facts are not a canonical JSON object")
@@ -278,8 +279,7 @@ def stamp(at: datetime) -> str:
     """Return RFC 3339 text, UTC, three decimals; parts of a millisecond are dropped."""
     if at.tzinfo is None:
         raise ValueError("an audit time is aware")
-    utc = at.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds") + "Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_stamp(text: str) -> datetime:
@@ -295,7 +295,12 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+def _compact(facts: Mapping[str, object]) -> str:
+    """Return canonical JSON text."""
+    return _ENCODER.encode(facts).decode()
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def _canonical(at: str, stream: str, event: str, facts: str, kid: str, previous: bytes, version: int) -> bytes:
