@@ -1,5 +1,8 @@
 """Leases: the right to do something that only one process may do at a time, until a moment."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from chopmark.store.engine.columns import SKEW_MS
 from chopmark.store.engine.script import Query, Script, guard, whole
 
@@ -11,6 +14,16 @@ ON CONFLICT (name) DO UPDATE SET
   until = :until
 WHERE leases.holder = :holder OR leases.until <= :now OR leases.until > :longest
 RETURNING fencing
+"""
+
+CHOSEN: Final[Mapping[str, Mapping[str, str]]] = {
+    "sqlite": {"in": "IN (", "end": ")", "lock": ""},
+    "postgresql": {"in": "= ANY(ARRAY(", "end": "))", "lock": "FOR UPDATE SKIP LOCKED"},
+}
+"""How a claim names the rows that it leases: `WHERE id {in}SELECT id .. LIMIT :most {lock}{end}`.
+
+PostgreSQL may run the SELECT behind `IN` again for each row that it looks at. Each run skips what the one before has
+leased and finds other rows, so that one claim leases all that is due. An array is made once.
 """
 
 

@@ -12,6 +12,7 @@ from chopmark.messaging.reports import Report, ReportState, Unreported
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, query, whole
+from chopmark.store.repositories.leases import CHOSEN
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -67,15 +68,16 @@ UPDATE work SET outcome = 'failed:reported'
 WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report = 'failed')
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
+# Materialized: see `leases.CHOSEN`.
 _UNREPORTED = """
-UPDATE deliveries SET asked_at = :now
-WHERE (message, gateway) IN (
+WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries
   WHERE fate = 'taken' AND report IS NULL AND begun_at > :oldest AND provider_id IS NOT NULL
     AND gateway IN ({gateways})
     AND CASE WHEN asked_at IS NULL THEN ended_at + :first ELSE asked_at + asked_at - ended_at END <= :now
   ORDER BY begun_at LIMIT :most {lock}
 )
+UPDATE deliveries SET asked_at = :now WHERE (message, gateway) IN (SELECT message, gateway FROM chosen)
 RETURNING gateway, provider_id
 """
 # A reminder that did not arrive within a day tells that nothing arrives at this contact, and so does a notice. A code's
@@ -182,7 +184,7 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
+        lock = CHOSEN[self._engine.dialect]["lock"]
         sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 

@@ -24,6 +24,7 @@ from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, moment_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.leases import CHOSEN
 from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
 from chopmark.store.repositories.reminders.plans import LISTED
@@ -43,11 +44,6 @@ _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
 _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = 'code' AND w.not_before <= :now
   AND (w.leased_until <= :now OR w.leased_until > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS}))"""
-# PostgreSQL may run the SELECT behind IN several times, and lock more rows than its LIMIT says; an array is made once.
-_CHOSEN: Final = {
-    "sqlite": {"in": "IN (", "end": ")", "lock": ""},
-    "postgresql": {"in": "= ANY(ARRAY(", "end": "))", "lock": "FOR UPDATE SKIP LOCKED"},
-}
 # Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
 UPDATE reminders SET ended_at = :now, leased_until = 0,
@@ -127,7 +123,7 @@ class ReminderQueueRepository:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._chosen = _CHOSEN[engine.dialect]
+        self._chosen = CHOSEN[engine.dialect]
 
     async def sweep(self, now: datetime, today: date, urgent: Step, most: int) -> int:
         """As `ReminderQueue.sweep`."""
