@@ -58,11 +58,13 @@ _FORMER = (
     "tests/unit/app/test_former_issuers.py", "tests/unit/pki/test_crl_reading.py",
     "tests/unit/pki/test_ocsp_reading.py", "tests/contract/test_former_lists.py",
     "tests/contract/test_former_responder.py", "tests/contract/test_former_issuers.py",
+    "tests/contract/test_guards_former.py",
 )  # fmt: skip
 _REMINDERS = (
     "tests/unit/ra/test_reminder_plan.py", "tests/unit/ra/test_reminder_planning.py",
-    "tests/unit/app/test_reminder_settings.py",
-    "tests/contract/test_reminders.py", "tests/contract/test_own_reminders.py",
+    "tests/unit/app/test_reminder_settings.py", "tests/contract/test_reminders.py",
+    "tests/contract/test_own_reminders.py", "tests/contract/test_guards_queue.py",
+    "tests/contract/test_guards_living.py", "tests/contract/test_reminder_stories.py",
 )  # fmt: skip
 _TIME = (
     "tests/unit/va/test_service_times.py", "tests/unit/va/test_timestamp_remote.py",
@@ -87,11 +89,6 @@ _AUDIT = (
     "tests/unit/audit", "tests/contract/test_audit_ledger.py", "tests/contract/test_audit_tampering.py",
     "tests/contract/test_anchors.py", "tests/contract/test_clock.py", "tests/property/audit",
 )  # fmt: skip
-_REMINDERS = (
-    "tests/contract/test_guards_queue.py", "tests/contract/test_guards_living.py",
-    "tests/unit/ra/test_reminder_plan.py", "tests/contract/test_reminders.py", "tests/contract/test_own_reminders.py",
-    "tests/contract/test_reminder_stories.py",
-)  # fmt: skip
 _GATEWAYS = (
     "tests/contract/test_guards_deliveries.py", "tests/contract/test_gateways.py", "tests/contract/test_sms_limits.py",
     "tests/contract/test_reminders.py", "tests/unit/messaging/test_failover.py",
@@ -102,10 +99,6 @@ _IMPORTED = (
     "tests/contract/test_guards_imported.py", "tests/contract/test_imported.py",
     "tests/contract/test_certificate_import.py", "tests/contract/test_former_lists.py",
     "tests/contract/issuers/test_firm_revocation.py",
-)  # fmt: skip
-_FORMER = (
-    "tests/contract/test_guards_former.py", "tests/contract/test_former_lists.py",
-    "tests/contract/test_former_responder.py", "tests/contract/test_former_issuers.py",
 )  # fmt: skip
 
 MODULES: dict[str, tuple[str, ...]] = {
