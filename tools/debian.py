@@ -1,4 +1,4 @@
-"""See that the Debian packages of tools/debian-packages.txt, and of lists that are named, are here before the tests run.
+"""See that the Debian packages of tools/debian-packages.txt, and of named lists, are here before the tests run.
 
 Root: what is missing is installed. Anybody else: the one line to run is printed, and the tests that need the
 missing parts are skipped; with CI=true a missing part is a failure.
