@@ -13,7 +13,7 @@ from chopmark.messaging.reports import Report, ReportState, Unreported
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, in_turn, query, whole
-from chopmark.store.repositories.leases import CHOSEN
+from chopmark.store.repositories.leases import LOCK
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -80,7 +80,7 @@ UPDATE work SET outcome = 'failed:reported'
 WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered')
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
-# Materialized: see `leases.CHOSEN`.
+# Materialized: see `leases.LOCK`.
 _UNREPORTED = """
 WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries
@@ -211,7 +211,7 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        lock = CHOSEN[self._engine.dialect]["lock"]
+        lock = LOCK[self._engine.dialect]
         sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 
