@@ -251,6 +251,29 @@ async def test_a_table_that_contradicts_the_subject_matches_nobody(world: World,
     assert brief(await imports(world).check([file])) == {"two_customers": 1}
 
 
+@pytest.mark.parametrize("number", ["C99999", "no number of ours"])
+async def test_a_table_with_an_unknown_customer_number_is_not_believed_because_the_subject_matches(
+    world: World, tmp_path: Path, number: str
+) -> None:
+    cells = [pem(of(who, serial)).replace("\n", "") for serial, who in enumerate((ANN, BEN), 1)]
+    lines = f"customer,certificate\n{number},{cells[0]}\n{BEN},{cells[1]}\n"
+    report = await imports(world).run([written(tmp_path, "a.csv", lines)], "alice")
+    assert brief(report) == {"table_unknown": 1, "matched": 1}
+    assert [one.serial for one in report.examples[Found.TABLE_UNKNOWN]] == ["01"]
+    assert await living(world) == ["02"]
+
+
+async def test_a_table_by_serial_with_an_unknown_number_beside_a_known_one_matches_nobody(
+    world: World, tmp_path: Path
+) -> None:
+    nameless = [(NameOID.COMMON_NAME, "Somebody")]
+    folder = tmp_path / "export"
+    folder.mkdir()
+    written(folder, "a.pem", pem(old_ca().issue("", ClientKey.generate(), serial=0xABCD, names=nameless)))
+    written(folder, "b.csv", f"serial,customer,person_id\nABCD,C99999,{person(ANN)}\n")
+    assert brief(await imports(world).check([folder])) == {"table_unknown": 1}
+
+
 async def test_a_key_that_another_customer_has_shown_here_is_shared(world: World, tmp_path: Path) -> None:
     errand = await world.to_active(GUS)
     file = written(tmp_path, "old.pem", pem(old_ca().issue(person(ANN), errand.key)))

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,31 @@ async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer
     assert await errand.state() is OrderState.CANCELLED
     enrolled = await world.to_active(ANN, Operation.ENROL)
     assert await enrolled.state() is OrderState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("by_client", "operation", "reason", "said"),
+    [
+        (False, Operation.REKEY, None, "The firm then has it revoked by its issuer"),
+        (True, Operation.REKEY, None, "then its issuer, %(former)s, is asked to revoke it"),
+        (False, Operation.REPLACE, Reason.LOST, "When the new one works, the firm has it revoked by its issuer"),
+        (True, Operation.REPLACE, Reason.LOST, "is asked to revoke it as soon as the new one works"),
+    ],
+)
+async def test_the_terms_say_who_revokes_it_at_its_own_ca_and_no_other_terms_are_accepted(
+    brought: Brought, *, by_client: bool, operation: Operation, reason: Reason | None, said: str
+) -> None:
+    world = with_former(brought.world, replace(old_ca().issuer(), by_client=by_client), brought.says)
+    errand = await world.to_review(ANN, operation, reason=reason)
+    snapshot = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    rekey, old = world.services.ra.rekey, snapshot.certificate(snapshot.order.old_serial)
+    terms = rekey.consent(snapshot.order, old)
+    assert said in terms.sentences[-1].msgid
+    assert ("former", "舊憑證管理中心") in terms.sentences[-1].values
+    assert sum("old certificate" in one.msgid for one in terms.sentences) == 1
+    of_ours = rekey.consent(snapshot.order)
+    assert (await refusal(rekey.confirm(errand.caller, errand.id, of_ours.sha256))).code == "terms"
+    assert (await errand.confirm()).state is OrderState.ISSUED
 
 
 async def test_its_status_is_asked_again_before_the_new_one_is_issued(brought: Brought) -> None:
@@ -312,6 +338,56 @@ async def test_one_that_is_found_again_is_released_by_two_people_and_renews_agai
     await (await issued(world)).prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     assert (await refusal(release(serial, *PEOPLE))).code == "not_on_hold"
+    assert (await world.audit()).sound
+
+
+async def test_two_people_put_one_on_hold_here_and_are_told_that_its_own_ca_is_not(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    hold = world.services.ra.suspension.hold
+    assert (await refusal(hold(serial, "alice", "ALICE"))).field == "approved_by"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=True) == 0
+    assert "It is on hold here only. old, which issued it, cannot be asked for a hold" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.HELD
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await refusal(world.open(ANN, Operation.REKEY))).code == "renewal_window"
+    (record,) = await world.records(Event.RA_CERTIFICATE_HELD)
+    facts = json.loads(record["facts"])
+    assert (facts["serial"], facts["by"], facts["approved_by"]) == (serial, *PEOPLE)
+    assert any("certificate_held" in row["facts"] for row in await world.notices())
+    assert await world.count("work", "kind = 'hold'") == 0, "our CA has nothing to hold"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=False) == 0
+    assert "on hold here only" not in capsys.readouterr().out
+    await (await issued(world)).prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await world.audit()).sound
+
+
+async def test_one_of_an_import_that_does_not_count_is_not_put_on_hold(brought: Brought) -> None:
+    world = brought.world
+    await world.change("UPDATE certificate_imports SET state = 'given_up'")
+    await refusal(world.services.ra.suspension.hold(Serial(brought.fingerprint), *PEOPLE))
+    assert await world.count("imported_certificates", "state = 'active'") == 1
+
+
+async def test_the_firm_revokes_one_for_good_and_has_its_own_ca_asked(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    errand = await world.to_review(ANN, Operation.REKEY)
+    revoke = partial(certificates.revoke_certificate, settings, serial, "death", "2026-17", *PEOPLE)
+    assert await revoke() == 0
+    assert f"`chopmark certificates revoked {serial} --by ... --approved-by ...`" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.REVOKED
+    assert await errand.state() in {OrderState.REFUSED, OrderState.CANCELLED}
+    (due,) = await brought.imported.asked_to_revoke()
+    assert due.fingerprint == brought.fingerprint
+    assert await world.count("work", "kind = 'revoke'") == 0, "our CA has nothing to revoke"
+    assert (await refusal(revoke())).code == "over"
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.advice.operation is Operation.ENROL
     assert (await world.audit()).sound
 
 

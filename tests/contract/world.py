@@ -454,7 +454,9 @@ class Errand:
         assert await self.services.ra.rekey.issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
-        return self.services.ra.rekey.consent(await self.order()).sha256
+        snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
+        old = snapshot.certificate(snapshot.order.old_serial)
+        return self.services.ra.rekey.consent(snapshot.order, old).sha256
 
     async def confirm(self) -> Order:
         return (await self.services.ra.rekey.confirm(self.caller, self.id, await self.terms())).order

@@ -217,15 +217,11 @@ class _Reading:
         given = _Table(name, table)
         given.words("id")
         certificates = self._certificates(given)
-        issuer = FormerIssuer(
-            id=name,
-            name_zh=given.words("name_zh"),
-            name_en=given.words("name_en"),
-            certificates=certificates,
-            subject_templates=self._templates(given),
-        )
+        names = given.words("name_zh"), given.words("name_en")
+        templates = self._templates(given)
         source = self._source(given, certificates)
         client = self._client(given, certificates)
+        issuer = FormerIssuer(name, *names, certificates, templates, by_client=client is not None)
         given.finish()
         return FormerEntry(issuer, FormerCa(name, certificates, source), client)
 

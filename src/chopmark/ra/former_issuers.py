@@ -22,7 +22,7 @@ class FormerIssuer:
 
     `certificates` are its issuing certificates, DER. This issuer has issued a customer's certificate if its signature
     verifies with one of them. `subject_templates` say how its subjects name a customer
-    (`ra.certificate_import.subjects`).
+    (`ra.certificate_import.subjects`). `by_client`: a client asks it for revocations; otherwise people do.
     """
 
     id: str
@@ -30,6 +30,7 @@ class FormerIssuer:
     name_en: str
     certificates: tuple[bytes, ...]
     subject_templates: tuple[str, ...] = ()
+    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
