@@ -175,7 +175,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ra/former_renewal.py": _IMPORTS[5:8],
     "ra/expiries.py": ("tests/unit/ra/test_expiries.py", "tests/unit/cli/test_expiries_call.py",
                        "tests/contract/test_expiries.py"),
-    "ra/reminders/own.py": _REMINDERS,
+    "ra/reminders/own.py": ("tests/contract/test_own_reminders.py", *_REMINDERS),
     "ra/reminders/plan.py": _REMINDERS,
     "ra/reminders/planning.py": _REMINDERS,
     "ra/reminders/policy.py": _REMINDERS,
