@@ -1,6 +1,7 @@
 """Faults that change nothing that anybody can tell, each with its reason: they do not count."""
 
 _LETS_IN = "LaunchTickets.authenticate"
+_KEEP = "Presigner._keep|branch|await self._shelf.keep_all(self._issuer.id, made)"
 _SHOWN = "CustomerReminders._lines"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
@@ -54,6 +55,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ),
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
+    ),
+    ("va/presigning.py", f"{_KEEP} if made else 0|(await self._shelf.keep_all(self._issuer.id, made))|1"): (
+        "it saves a transaction that would store nothing"
     ),
     ("va/former/lists.py", "_digest|constant|0|(1)|1"): "a list without entries has an empty span, wherever it begins",
     ("va/former/fetch.py", "_PIECE|constant|1|(2)|1"): "how much is read at a time; the limit is asked for each piece",
