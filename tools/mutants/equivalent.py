@@ -2,6 +2,7 @@
 
 _LETS_IN = "LaunchTickets.authenticate"
 _KEEP = "Presigner._keep|branch|await self._shelf.keep_all(self._issuer.id, made)"
+_THERE = "await imported.revoked_there(found, status.reason, context.now(), record)"
 _SHOWN = "CustomerReminders._lines"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
@@ -55,6 +56,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ),
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
+    ),
+    ("ra/former_renewal.py", f"_revoke.attempt|condition left out|imported is not None and {_THERE}|({_THERE})|1"): (
+        "it is called only where there are imported certificates; the type does not know it"
     ),
     ("va/presigning.py", f"{_KEEP} if made else 0|(await self._shelf.keep_all(self._issuer.id, made))|1"): (
         "it saves a transaction that would store nothing"
