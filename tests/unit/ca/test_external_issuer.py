@@ -218,6 +218,16 @@ async def test_only_where_nobody_knows_whether_a_certificate_exists_there_is_a_d
     assert kept.transaction == (1).to_bytes(16, "big")
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("number", ["00", "ff"], ids=["zero", "minus one"])
+async def test_a_certificate_whose_number_is_not_positive_is_put_aside_without_one(number: str) -> None:
+    der = certificate(0x7F).replace(bytes.fromhex("02017f"), bytes.fromhex(f"0201{number}"), 1)
+    store = Store()
+    assert await issuer(Ca(Received(der, ())), store).issue(ISSUANCE) == NOT_OURS
+    (kept,) = store.kept
+    assert (kept.state, kept.serial, kept.der, store.works) == (RequestState.QUARANTINED, None, der, [])
+
+
 @pytest.mark.parametrize(
     ("kept", "said"),
     [
