@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { readCertificate } from "../src/certificate.ts";
 import * as der from "../src/der.ts";
 import type { Bytes } from "../src/der.ts";
-import { readP12 } from "../src/p12.ts";
+import { MAX_P12_SIZE, P12Error, readP12 } from "../src/p12.ts";
 import { Bench, EC_KEY } from "./support/tools.ts";
 
 const PASSPHRASE = "Abc-1234-xyz";
@@ -196,6 +196,14 @@ describe("something else is named", () => {
     await refused("<!-- saved from url -->\n<html>", "web-page", null);
     await refused("<html lang=en><title>Sign in</title>", "web-page", null);
   });
+
+  test.each(["<", "-----BEGIN A-----\n", '"   ', "> ", "30 ", "1,", "MI A", "&#x0", "=\n", "0000: "])(
+    "%j over and over is looked through in no time",
+    async (piece) => {
+      const text = piece.repeat(MAX_P12_SIZE / piece.length);
+      await expect(readP12(Buffer.from(text), PASSPHRASE)).rejects.toBeInstanceOf(P12Error);
+    },
+  );
 
   test("half of a text is cut short", async () => refused(BASE64.slice(0, BASE64.length / 2), "cut-short", null));
 });

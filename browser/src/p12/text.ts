@@ -31,9 +31,9 @@ const CARRIERS: readonly ((text: string) => string)[] = [
       .replace(/\\u([0-9a-f]{4})|&#(\d+);/gi, character)
       .replace(/%([0-9a-f]{2})/gi, character)
       .replace(/&#x([0-9a-f]+);/gi, character)
-      .replace(/\\[rnt]|\\\r?\n|<[^>]*>/g, "\n")
+      .replace(/\\[rnt]|\\\r?\n|<[^<>]*>/g, "\n")
       .replace(/\\\//g, "/")
-      .replace(/["']\s*[+.&,]?\s*_?\s*["']/g, "\n"),
+      .replace(/["'][\s+.&,_]*["']/g, "\n"),
 ];
 
 const readings = (text: string): readonly string[] => [...new Set(CARRIERS.map((undo) => undo(text)))];
@@ -41,7 +41,7 @@ const readings = (text: string): readonly string[] => [...new Set(CARRIERS.map((
 /** The blocks of a PEM text, under their labels; octets that cannot be read are none. */
 export function blocksOf(text: string): readonly Block[] {
   for (const reading of readings(text)) {
-    const found = [...reading.matchAll(/-----BEGIN ([A-Z0-9# ]+)-----([\s\S]*?)-----END \1-----/gi)];
+    const found = [...reading.matchAll(/-----BEGIN ([A-Z0-9# ]+)-----((?:(?!-----BEGIN)[\s\S])*?)-----END \1-----/gi)];
     const blocks = found.map(([, label = "", body = ""]) => block(label.toUpperCase(), body));
     if (blocks.some((each) => each.octets.length > 0)) return blocks;
   }
