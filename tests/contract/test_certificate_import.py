@@ -314,7 +314,7 @@ async def test_keys_of_which_no_renewal_can_be_verified_must_apply(world: World,
 async def test_without_a_former_issuer_in_the_settings_nothing_begins(plain: World, tmp_path: Path) -> None:
     services = plain.services
     ra = ra_services(services.foundation, services.identity, services.ca, NO_FORMER_ISSUERS)
-    bare = World(replace(services, ra=ra), plain.clock, plain.dice, plain.url)
+    bare = plain.with_services(replace(services, ra=ra))
     refused = await refusal(bare.services.ra.certificate_import.check([written(tmp_path, "a.pem", "x")]))
     assert refused.code == "no_former_issuer"
     with pytest.raises(Refused):

@@ -27,7 +27,9 @@ export async function octetsOf(file: File, field: string): Promise<Bytes> {
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (cause) {
-    const sentence = t("The file cannot be read any more. Please choose it again.");
+    const sentence = t(
+      "This cannot be read. If it is a folder, please open it and choose the file that is in it; a file that was moved or changed, please choose again.",
+    );
     throw new Complaints([{ field, sentence }], { cause });
   }
 }
@@ -90,6 +92,10 @@ function other(error: P12Error, wanted: Wanted): string {
         "This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.",
         { algorithm },
       );
+    case "seal-broken":
+      return t(
+        "The pass-phrase opens what is in this file, but not the seal around it: the file was changed after it was made, or its seal has another pass-phrase. Please copy the file again from where you made it, or apply for a new certificate.",
+      );
     case "no-key":
       return t(
         "This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.",
@@ -108,10 +114,14 @@ function other(error: P12Error, wanted: Wanted): string {
         { algorithm },
       );
     case "unsupported-key":
-      return t(
-        "The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.",
-        { algorithm: algorithm || "?" },
-      );
+      return algorithm === ""
+        ? t(
+            "The key in this file cannot be read. Please choose another copy of the file, or apply for a new certificate.",
+          )
+        : t(
+            "The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.",
+            { algorithm },
+          );
     case "too-many-iterations":
       return t(
         "Opening this file would take this computer too long, because of the way in which it is protected. Please export your own certificate alone, or apply for a new one.",
