@@ -44,7 +44,7 @@ async def migrated(peer: ExternalPeer, der: bytes, folder: Path) -> World:
     services = await build(settings, world.clock, world.dice)
     report = await services.ra.certificate_import.run([folder / "old.der"], "alice")
     assert report.imported == 1
-    return World(services, world.clock, world.dice, world.url, world.held)
+    return world.with_services(services)
 
 
 async def test_a_renewal_ends_in_the_old_ca_s_own_word_that_the_old_certificate_is_revoked(
