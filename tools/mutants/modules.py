@@ -58,11 +58,13 @@ _FORMER = (
     "tests/unit/app/test_former_issuers.py", "tests/unit/pki/test_crl_reading.py",
     "tests/unit/pki/test_ocsp_reading.py", "tests/contract/test_former_lists.py",
     "tests/contract/test_former_responder.py", "tests/contract/test_former_issuers.py",
+    "tests/contract/test_guards_former.py",
 )  # fmt: skip
 _REMINDERS = (
     "tests/unit/ra/test_reminder_plan.py", "tests/unit/ra/test_reminder_planning.py",
-    "tests/unit/app/test_reminder_settings.py",
-    "tests/contract/test_reminders.py", "tests/contract/test_own_reminders.py",
+    "tests/unit/app/test_reminder_settings.py", "tests/contract/test_reminders.py",
+    "tests/contract/test_own_reminders.py", "tests/contract/test_guards_queue.py",
+    "tests/contract/test_guards_living.py", "tests/contract/test_reminder_stories.py",
 )  # fmt: skip
 _TIME = (
     "tests/unit/va/test_service_times.py", "tests/unit/va/test_timestamp_remote.py",
@@ -86,6 +88,17 @@ _MALFORMED = ("tests/property/pki/test_broken_fields.py",)
 _AUDIT = (
     "tests/unit/audit", "tests/contract/test_audit_ledger.py", "tests/contract/test_audit_tampering.py",
     "tests/contract/test_anchors.py", "tests/contract/test_clock.py", "tests/property/audit",
+)  # fmt: skip
+_GATEWAYS = (
+    "tests/contract/test_guards_deliveries.py", "tests/contract/test_gateways.py", "tests/contract/test_sms_limits.py",
+    "tests/contract/test_reminders.py", "tests/unit/messaging/test_failover.py",
+)  # fmt: skip
+_ALARMS = ("tests/contract/test_guards_alarms.py", "tests/contract/test_operators.py",
+           "tests/contract/test_alarm_commands.py")  # fmt: skip
+_IMPORTED = (
+    "tests/contract/test_guards_imported.py", "tests/contract/test_imported.py",
+    "tests/contract/test_certificate_import.py", "tests/contract/test_former_lists.py",
+    "tests/contract/issuers/test_firm_revocation.py",
 )  # fmt: skip
 
 MODULES: dict[str, tuple[str, ...]] = {
@@ -201,6 +214,27 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/va/answers.py": ("tests/contract/test_guards_status.py", *_STATUS),
     "store/repositories/rate_limits.py": (*_CODES[1:], *_IDENTITY[1:], *_REVOCATION),
     "store/repositories/messaging/outbox.py": ("tests/contract/test_delivery.py", *_CODES[1:]),
+    "store/repositories/messaging/alarms.py": _ALARMS,
+    "store/repositories/messaging/deliveries.py": _GATEWAYS,
+    "store/repositories/messaging/spending.py": _GATEWAYS,
+    "store/repositories/ra/certificate_import.py": _IMPORTED,
+    "store/repositories/ra/expiries.py": ("tests/contract/test_guards_expiries.py", "tests/contract/test_expiries.py",
+                                          "tests/unit/ra/test_expiries.py"),
+    "store/repositories/ra/imported_certificates.py": _IMPORTED,
+    "store/repositories/ra/subscriber_certificates.py": _IMPORTED,
+    "store/repositories/reminders/living.py": _REMINDERS,
+    "store/repositories/reminders/own.py": ("tests/contract/test_own_reminders.py", *_REMINDERS),
+    "store/repositories/reminders/plans.py": _REMINDERS,
+    "store/repositories/reminders/queue.py": _REMINDERS,
+    "store/repositories/va/former.py": _FORMER,
+    "jobs/alarms.py": _ALARMS,
+    "jobs/deliver.py": ("tests/contract/test_delivery.py", *_GATEWAYS),
+    "jobs/remind.py": _REMINDERS,
+    "limits/blocks.py": ("tests/contract/test_sms_limits.py",),
+    "limits/crowd.py": ("tests/contract/test_clients.py", "tests/contract/test_guards_clients.py"),
+    "limits/places.py": ("tests/unit/limits/test_places.py",),
+    "limits/rate_limits.py": (*_CODES[1:], *_IDENTITY[1:]),
+    "messaging/alarms.py": _ALARMS,
     "web/session.py": ("tests/web/test_portal_signin.py", "tests/web/test_lost_answer.py",
                        "tests/web/test_known_browser.py", "tests/web/test_portal.py"),
     "keys/shares.py": ("tests/unit/keys/test_shares.py",),
