@@ -105,21 +105,23 @@ const CODE_PAGES = ["big5", "gbk", "windows-1252"] as const;
 
 /**
  * The encodings to try, the standard one first: UTF-16BE with a terminator and UTF-8. An empty pass-phrase may have no
- * terminator; old OpenSSL widened each octet of the UTF-8 form, and any OpenSSL does so with what a console gave it in
- * an old code page, which is tried when `thorough`.
+ * terminator, and old OpenSSL widened each octet of the UTF-8 form. When `thorough`, also what programs make by mistake:
+ * no terminator, nothing but UTF-8, and what a console hands over in an old code page.
  */
 export function encodings(text: string, thorough = false): readonly Encoded[] {
   const plain = new TextEncoder().encode(text);
-  const terminator = new Uint8Array(2);
-  const standard = { text, kdf: concat(utf16be(text), terminator), plain };
-  if (text === "") return [standard, { text, kdf: new Uint8Array(0), plain }];
-  if (/^\p{ASCII}*$/u.test(text)) return [standard];
-  const pages = thorough ? CODE_PAGES.map((page) => inCodePage(text, page)) : [];
+  const [wide, terminator] = [utf16be(text), new Uint8Array(2)];
+  const standard = { text, kdf: concat(wide, terminator), plain };
+  if (text === "") return [standard, { text, kdf: wide, plain }];
   const widened = (octets: Bytes): Encoded => {
-    const wide = Uint8Array.from([...octets].flatMap((octet) => [0, octet]));
-    return { text, kdf: concat(wide, terminator), plain: octets };
+    const kdf = Uint8Array.from([...octets, 0].flatMap((octet) => [0, octet]));
+    return { text, kdf, plain: octets };
   };
-  return [standard, widened(plain), ...pages.filter((octets) => octets !== null).map(widened)];
+  const foreign = /^\p{ASCII}*$/u.test(text) ? [] : [widened(plain)];
+  if (!thorough) return [standard, ...foreign];
+  const pages = foreign.length === 0 ? [] : CODE_PAGES.map((page) => inCodePage(text, page));
+  const mistaken = [wide, plain].map((kdf) => ({ text, kdf, plain }));
+  return [standard, ...foreign, ...pages.filter((octets) => octets !== null).map(widened), ...mistaken];
 }
 
 /** What the derived octets are for: the "ID" of the KDF. */

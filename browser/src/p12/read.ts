@@ -57,7 +57,7 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
 }
 
 /** Rounds up to which one pass-phrase more is not felt. */
-const QUICK = 100_000;
+const QUICK = 20_000;
 
 const isQuick = (pfx: Node): boolean => {
   const macData = members(pfx)[2];
