@@ -64,6 +64,8 @@ const MOST_NAMED = 4;
 
 interface Wanted {
   readonly serial: string;
+  /** The name of the CA that issued it. */
+  readonly issuer: string;
 }
 
 function other(error: P12Error, wanted: Wanted): string {
@@ -143,28 +145,31 @@ const named = (algorithm: string): string =>
     ? t("an algorithm without a name here, number %(number)s", { number: algorithm })
     : algorithm;
 
-/** Names what was found, the one that is valid longest first, so that the customer knows which file it is not. */
+/** Names what was found, the one that is valid longest first, and what is wanted: a customer may have a file of each CA. */
 function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
   if (error.found.length > 1) {
     const each = error.found
       .slice(0, MOST_NAMED)
-      .map((one) => `${one.commonName} (${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
+      .map((one) => `${one.commonName} (${one.issuerName}, ${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
     return t(
-      "This file holds %(count)s other certificates (name, valid until, serial number): %(list)s. Please choose the file with the serial number %(wanted)s.",
+      "This file holds %(count)s other certificates (name, issuer, valid until, serial number): %(list)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
       {
         count: String(error.found.length),
         list: each.join("; "),
+        ca: wanted.issuer,
         wanted: wanted.serial,
       },
     );
   }
   return t(
-    "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file with the serial number %(wanted)s.",
+    "This file holds another certificate: %(name)s, issued by %(issuer)s, valid until %(until)s, serial number %(serial)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
     {
       name: found?.commonName ?? "",
+      issuer: found?.issuerName ?? "",
       until: found?.notAfter.toISOString().slice(0, 10) ?? "",
       serial: found?.serial ?? "",
+      ca: wanted.issuer,
       wanted: wanted.serial,
     },
   );
