@@ -1,5 +1,8 @@
 """Leases: the right to do something that only one process may do at a time, until a moment."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from chopmark.store.engine.columns import SKEW_MS
 from chopmark.store.engine.script import Query, Script, guard, whole
 
@@ -11,6 +14,14 @@ ON CONFLICT (name) DO UPDATE SET
   until = :until
 WHERE leases.holder = :holder OR leases.until <= :now OR leases.until > :longest
 RETURNING fencing
+"""
+
+LOCK: Final[Mapping[str, str]] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+"""Ends the SELECT of a claim: `WITH chosen AS MATERIALIZED (SELECT .. LIMIT :most {lock}) UPDATE .. IN (.. chosen)`.
+
+PostgreSQL may run a SELECT that stands behind `IN` itself again for each row that it looks at. Each run skips what the
+one before has leased and finds other rows, so that one claim would lease all that is due. What is materialized is
+found once.
 """
 
 
