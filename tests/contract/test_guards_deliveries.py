@@ -42,7 +42,7 @@ async def worked(alone: Alone, name: str = "M", **said: Any) -> None:
         ([("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
         ([("M", "a", Fate.LATER), ("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
         ([("M", "a", Fate.UNKNOWN), ("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
-        ([("M", "a", Fate.UNKNOWN), ("M", "b", Fate.REFUSED), ("N", "c", Fate.TAKEN)], ("a", Fate.UNKNOWN)),
+        ([("M", "0", Fate.REFUSED), ("M", "a", Fate.UNKNOWN), ("N", "c", Fate.TAKEN)], ("a", Fate.UNKNOWN)),
         ([("N", "a", Fate.TAKEN), ("N", "b", Fate.BEGUN)], None),
     ],
 )  # fmt: skip
