@@ -14,6 +14,7 @@ from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.failover import Breaker, Router
 from chopmark.messaging.ports import GatewayFault, Message, Receipt
 from chopmark.messaging.templates import Sender
+from chopmark.ra.former_issuers import FormerStatus, NoStatus
 from chopmark.ra.policy import TW_BROKER, renewal_opens
 from chopmark.ra.reminders.planning import ReminderPlanning
 from chopmark.ra.reminders.policy import ReminderPolicy
@@ -126,10 +127,11 @@ class Reminded:
     sms: Counting = field(default_factory=lambda: Counting("sms", Channel.MOBILE))
     mail: Counting = field(default_factory=lambda: Counting("mail", Channel.EMAIL, repeats=True))
     people: Opener = field(default_factory=Plain)
+    former: FormerStatus = field(default_factory=NoStatus)
 
     @property
     def rules(self) -> ReminderRules:
-        return ReminderRules(self.policy, trading_calendar(None), partial(renewal_opens, TW_BROKER))
+        return ReminderRules(self.policy, trading_calendar(None), partial(renewal_opens, TW_BROKER), self.former)
 
     def planning(self, holder: str = "one") -> ReminderPlanning:
         return ReminderPlanning(ReminderPlanRepository(self.world.engine), self.rules, self.world.clock, holder)

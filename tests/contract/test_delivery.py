@@ -10,7 +10,7 @@ import pytest
 from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.core.types import Channel
-from chopmark.jobs.deliver import Carrier, Delivery
+from chopmark.jobs.deliver import LOOK_EVERY_S, Carrier, Delivery, lanes
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, OutboxJobKind, Receipt, Verdict
 from chopmark.messaging.templates import Sender
@@ -262,6 +262,30 @@ async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(worl
     await world.told()
     assert await world.once("deliver-1") == 0
     assert await world.once("deliver-0") == 1
+
+
+async def test_a_message_that_was_put_back_is_looked_for_when_it_is_due_and_else_nobody_looks_so_soon(
+    world: World,
+) -> None:
+    waits: list[float] = []
+
+    async def wake(timeout_s: float) -> bool:
+        waits.append(timeout_s)
+        return False
+
+    await world.to_sent()
+    await world.told()
+    first = delivery(world, Gateway([GatewayFault(FaultReason.BUSY, Verdict.LATER)]), "1")
+    rest = lanes([first, delivery(world, Gateway(), "2")], wake)[0].wake
+    assert rest is not None
+    await rest(LOOK_EVERY_S)
+    assert await first.once() == 1
+    await rest(LOOK_EVERY_S)
+    world.clock.later(seconds=2)
+    await rest(LOOK_EVERY_S)
+    assert await first.once() == 1
+    await rest(LOOK_EVERY_S)
+    assert waits == [LOOK_EVERY_S, 2.0, 0.0, LOOK_EVERY_S]
 
 
 async def test_a_worker_that_lost_its_lease_writes_nothing(world: World) -> None:

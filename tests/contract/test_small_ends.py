@@ -12,7 +12,7 @@ import pytest
 from chopmark.app.secrets import NotReady, key_of
 from chopmark.app.settings import Settings, Smtp
 from chopmark.cli import audit, ca
-from chopmark.cli.command_line import settings_faults
+from chopmark.cli.console import settings_faults
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, CustomerId, KeyHome, Operation, Secret
 from chopmark.identity.password import hash_password

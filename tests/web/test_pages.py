@@ -104,6 +104,20 @@ def test_every_page_is_well_formed_and_every_control_has_its_label(name: str, la
     assert set(page.controls) <= set(page.labels)
 
 
+@pytest.mark.parametrize(("lang", "begins"), [(Lang.ZH_TW, "<title>錯誤： "), (Lang.EN, "<title>Error: ")])
+def test_a_refused_form_puts_the_focus_on_its_summary_without_script_and_says_so_in_its_title(
+    lang: Lang, begins: str
+) -> None:
+    pages = sample_pages(Setting(lang, DEMO_BRAND))
+    refused = {name for name, page in pages.items() if getattr(page, "problem", None) is not None}
+    assert refused >= {"sign-in-wrong", "reminders-wrong", "stop-wrong"}
+    shown = {name: PAGES.render(page) for name, page in pages.items()}
+    focused = re.compile(r'data-error-summary tabindex="-1" autofocus>')
+    assert {name for name, html in shown.items() if focused.search(html)} == refused
+    assert {name for name, html in shown.items() if "autofocus" in html} == refused
+    assert {name for name, html in shown.items() if begins in html} == refused
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_form_that_changes_something_has_the_csrf_token_and_no_other_carries_it(name: str) -> None:
     """A GET form would put the token into the address."""

@@ -1,6 +1,9 @@
 """Faults that change nothing that anybody can tell, each with its reason: they do not count."""
 
 _LETS_IN = "LaunchTickets.authenticate"
+_KEEP = "Presigner._keep|branch|await self._shelf.keep_all(self._issuer.id, made)"
+_THERE = "await imported.revoked_there(found, status.reason, context.now(), record)"
+_SHOWN = "CustomerReminders._lines"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
 _SAID_TWICE = "inside the choice and outside it the same is asked: on either engine one of the two is enough"
@@ -55,6 +58,23 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ),
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
+    ),
+    ("ra/former_renewal.py", f"_revoke.attempt|condition left out|imported is not None and {_THERE}|({_THERE})|1"): (
+        "it is called only where there are imported certificates; the type does not know it"
+    ),
+    ("va/presigning.py", f"{_KEEP} if made else 0|(await self._shelf.keep_all(self._issuer.id, made))|1"): (
+        "it saves a transaction that would store nothing"
+    ),
+    ("va/former/lists.py", "_digest|constant|0|(1)|1"): "a list without entries has an empty span, wherever it begins",
+    ("va/former/fetch.py", "_PIECE|constant|1|(2)|1"): "how much is read at a time; the limit is asked for each piece",
+    ("ra/certificate_import/reading.py", "_pem|constant|3|(4)|1"): (
+        "it bounds the memory for a block that is too large for a certificate either way"
+    ),
+    ("ra/certificate_import/tables.py", "table_rows|constant|0|(1)|3"): (
+        "where a line without a certificate stands in the file is not told to anybody"
+    ),
+    ("ra/reminders/own.py", f"{_SHOWN}|comparison|due < wishes.paused_until|(due <= wishes.paused_until)|1"): (
+        "a pause ends at midnight, long before the hours of sending begin"
     ),
     ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._audit_log.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"

@@ -3,6 +3,7 @@ import { sha1 } from "@noble/hashes/legacy.js";
 import { sha224, sha256, sha384, sha512, sha512_224, sha512_256 } from "@noble/hashes/sha2.js";
 import { is, small, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, concat, utf16be } from "../der.ts";
+import { inCodePage } from "./code-page.ts";
 import { P12Error } from "./names.ts";
 
 export const HASHES = {
@@ -94,22 +95,31 @@ function positive(iterations: number): number {
 
 /** One way in which programs turn a pass-phrase into octets: `kdf` for PKCS#12's own KDF, `plain` for PBKDF2. */
 export interface Encoded {
+  readonly text: string;
   readonly kdf: Bytes;
   readonly plain: Bytes;
 }
 
+/** In which a console hands over what was typed, where it does not do so in UTF-8. */
+const CODE_PAGES = ["big5", "gbk", "windows-1252"] as const;
+
 /**
  * The encodings to try, the standard one first: UTF-16BE with a terminator and UTF-8. An empty pass-phrase may have no
- * terminator, and old OpenSSL widened each octet of the UTF-8 form.
+ * terminator; old OpenSSL widened each octet of the UTF-8 form, and any OpenSSL does so with what a console gave it in
+ * an old code page, which is tried when `thorough`.
  */
-export function encodings(passphrase: string): readonly Encoded[] {
-  const plain = new TextEncoder().encode(passphrase);
+export function encodings(text: string, thorough = false): readonly Encoded[] {
+  const plain = new TextEncoder().encode(text);
   const terminator = new Uint8Array(2);
-  const standard = { kdf: concat(utf16be(passphrase), terminator), plain };
-  if (passphrase === "") return [standard, { kdf: new Uint8Array(0), plain }];
-  if (/^\p{ASCII}*$/u.test(passphrase)) return [standard];
-  const widened = Uint8Array.from([...plain].flatMap((octet) => [0, octet]));
-  return [standard, { kdf: concat(widened, terminator), plain }];
+  const standard = { text, kdf: concat(utf16be(text), terminator), plain };
+  if (text === "") return [standard, { text, kdf: new Uint8Array(0), plain }];
+  if (/^\p{ASCII}*$/u.test(text)) return [standard];
+  const pages = thorough ? CODE_PAGES.map((page) => inCodePage(text, page)) : [];
+  const widened = (octets: Bytes): Encoded => {
+    const wide = Uint8Array.from([...octets].flatMap((octet) => [0, octet]));
+    return { text, kdf: concat(wide, terminator), plain: octets };
+  };
+  return [standard, widened(plain), ...pages.filter((octets) => octets !== null).map(widened)];
 }
 
 /** What the derived octets are for: the "ID" of the KDF. */

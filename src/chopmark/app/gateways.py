@@ -4,6 +4,7 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
+from chopmark.app.secrets import NotReady, key_of
 from chopmark.app.settings import Settings
 from chopmark.app.settings_sources import secret_file
 from chopmark.core.types import Channel, Secret
@@ -11,6 +12,7 @@ from chopmark.messaging.configuration import GatewayConfig, GatewayMisconfigured
 from chopmark.messaging.demo import DemoGateway, InboxPort
 from chopmark.messaging.ports import FaultReason, Gateway
 from chopmark.messaging.registry import gateway_of
+from chopmark.messaging.return_paths import ReturnPaths
 from chopmark.messaging.smtp import SmtpGateway, SmtpSettings, Tls
 from chopmark.tw.email import EmailAddress, mask_email
 from chopmark.tw.mobile import E164, mask_mobile
@@ -107,7 +109,20 @@ def mail_gateway(settings: Settings, brand: Brand) -> SmtpGateway:
         sender_address=settings.smtp.sender,
         sender_name=brand.firm.zh,
     )
-    return SmtpGateway(made, tls_context=_trust(settings))
+    return SmtpGateway(made, tls_context=_trust(settings), return_paths=return_paths_of(settings))
+
+
+def return_paths_of(settings: Settings) -> ReturnPaths | None:
+    """Return what marks mails so that they are known when they come back; None where nobody reads those.
+
+    Raises GatewayUnfit.
+    """
+    if not settings.smtp.bounces:
+        return None
+    try:
+        return ReturnPaths(settings.smtp.bounces, key_of(settings, "csrf_key"))
+    except NotReady as error:
+        raise GatewayUnfit(f"smtp.bounces: {error}") from error
 
 
 def _trust(settings: Settings) -> ssl.SSLContext | None:

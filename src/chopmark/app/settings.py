@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +34,7 @@ from chopmark.app.settings_topics import CustomerImport, ExternalCa, Proxy
 from chopmark.core.types import Secret
 from chopmark.keys.ports import Pkcs11Settings
 from chopmark.messaging.letter import is_plain
+from chopmark.messaging.return_paths import require_usable
 from chopmark.messaging.webhook import read_secret
 
 
@@ -59,6 +60,23 @@ class Smtp(BaseModel):
         SecretStr("")
     )
     sender: Annotated[str, Field(description="Address that mails come from.")] = "counter@example.com"
+    bounces: Annotated[
+        str,
+        Field(
+            description=(
+                "Address that undeliverable mails return to, with `*` for the message's mark, as in "
+                "`bounces+*@mail.example.com` ([how](#mails-that-come-back)); empty: to `smtp.sender`, and nobody "
+                "reads them."
+            )
+        ),
+    ] = ""
+
+    @field_validator("bounces")
+    @classmethod
+    def _usable(cls, address: str) -> str:
+        if address:
+            require_usable(address)
+        return address
 
 
 class Limits(BaseModel):
@@ -243,7 +261,7 @@ class Settings(BaseSettings):
     external_ca: ExternalCa = ExternalCa()
     csrf_key: Annotated[
         SecretStr,
-        Field(description="32 bytes in hex: form tokens and the cookies of known browsers are signed with it."),
+        Field(description="32 bytes in hex: form tokens, known browsers and marks of mails are signed with it."),
     ] = SecretStr("")
     secrets_dir: Annotated[
         Path | None, Field(description="Directory whose files are secrets, one setting each: `otp_key`, `audit_key` …")

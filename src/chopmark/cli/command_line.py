@@ -12,10 +12,12 @@ from cyclopts import App, CycloptsError, MissingArgumentError
 # These four add their commands to `ca_app`.
 from chopmark.cli import ceremony, key_files, root_list, service_certificates  # noqa: F401
 from chopmark.cli.audit import audit_app
+from chopmark.cli.bounces import bounces_app
 from chopmark.cli.ca import ca_app
 from chopmark.cli.certificates import certificates_app
 from chopmark.cli.check import check_app
 from chopmark.cli.clients import clients_app
+from chopmark.cli.console import settings_faults
 from chopmark.cli.customers import customers_app
 from chopmark.cli.database import db_app
 from chopmark.cli.expiries import expiries_app
@@ -36,6 +38,7 @@ for topic in (
     clients_app,
     hold_app,
     audit_app,
+    bounces_app,
     certificates_app,
     expiries_app,
     keys_app,
@@ -44,21 +47,6 @@ for topic in (
     app.command(topic)
 
 _WHO = "Say who you are: add --by and your staff id. It is recorded, with the user who is signed in to this machine."
-
-
-def settings_faults(error: Exception) -> str:
-    """Return what is wrong with the settings, by the settings' names and without their values; empty otherwise."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return str(error) if type(error) is ValueError else ""
-    told = []
-    for one in error.errors(include_url=False, include_input=False, include_context=False):
-        name = ".".join(map(str, one["loc"]))
-        unknown = one["type"] == "extra_forbidden"
-        said = "there is no such setting" if unknown else one["msg"].removeprefix("Value error, ")
-        told.append(f"{name}: {said}" if name and not said.startswith(f"{name}.") else said)
-    return "; ".join(told)
 
 
 def main() -> None:

@@ -39,6 +39,21 @@ def run(body: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(body)
 
 
+def settings_faults(error: Exception) -> str:
+    """Return what is wrong with the settings, by the settings' names and without their values; empty otherwise."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error) if type(error) is ValueError else ""
+    told = []
+    for one in error.errors(include_url=False, include_input=False, include_context=False):
+        name = ".".join(map(str, one["loc"]))
+        unknown = one["type"] == "extra_forbidden"
+        said = "there is no such setting" if unknown else one["msg"].removeprefix("Value error, ")
+        told.append(f"{name}: {said}" if name and not said.startswith(f"{name}.") else said)
+    return "; ".join(told)
+
+
 def os_user() -> str:
     """Return the account that runs this process; with sudo also the one that it was called from.
 

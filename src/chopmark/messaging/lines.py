@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 import aiosmtplib
 
@@ -13,6 +14,33 @@ MOST_MESSAGES = 100
 LEAVES_WITHIN_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Where a mail that cannot be delivered is returned to, and the id under which the server speaks of it.
+
+    With an id a server that can (RFC 3461) is asked to report failures alone, and to return no text: a mail may have a
+    code in it.
+    """
+
+    sender: str
+    id: str | None = None
+
+    async def begin(self, client: aiosmtplib.SMTP) -> None:
+        """Begin a mail (MAIL FROM). Raises SMTPException or OSError."""
+        if self.id is not None and client.is_ehlo_or_helo_needed:
+            try:
+                await client.ehlo()
+            except aiosmtplib.SMTPHeloError:
+                await client.helo()
+        asked = self.id is not None and client.supports_extension("dsn")
+        await client.mail(self.sender, options=["RET=HDRS", f"ENVID={self.id}"] if asked else [])
+
+    async def to(self, client: aiosmtplib.SMTP, destination: str) -> None:
+        """Name the recipient (RCPT TO). Raises SMTPException or OSError."""
+        asked = self.id is not None and client.supports_extension("dsn")
+        await client.rcpt(destination, options=["NOTIFY=FAILURE"] if asked else [])
+
+
 class Line:
     """A connection that carries one message at a time."""
 
@@ -21,13 +49,13 @@ class Line:
         self.messages = 0
         self.idle: asyncio.TimerHandle | None = None
 
-    async def begins(self, sender: str) -> bool:
+    async def begins(self, envelope: Envelope) -> bool:
         """Begin a mail (MAIL FROM).
 
         If the server refuses it, for whatever reason, close the connection and return False.
         """
         try:
-            await self.client.mail(sender)
+            await envelope.begin(self.client)
         except (aiosmtplib.SMTPException, OSError):
             self.drop()
             return False

@@ -26,6 +26,7 @@ class ReportState(StrEnum):
     WAITING = "waiting"  # at the carrier; the phone is off
     DELIVERED = "delivered"  # on the phone
     FAILED = "failed"  # not delivered, and not tried any more
+    UNDELIVERED = "undelivered"  # the same, for a reason that says nothing about the address: too big, taken for spam
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,16 @@ class ReportStore(Protocol):
     async def reported(self, gateway: str, report: Report, now: datetime) -> bool:
         """Add a final report to its message. False if it is not new, or the message is not known (yet).
 
-        DELIVERED may replace FAILED, but not the other way round. A report of an unknown message is kept for `settle`.
+        DELIVERED may replace what failed, but not the other way round. A report of an unknown message is kept for
+        `settle`.
+        """
+        ...
+
+    async def returned(self, gateway: str, message: str, report: Report, now: datetime) -> bool:
+        """Add a final report to a mail that the gateway took, by our own id of the message.
+
+        False if it is not new, or there is no such message any more. A notice by mail has no stored attempt; it gets
+        one.
         """
         ...
 

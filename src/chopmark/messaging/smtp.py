@@ -12,9 +12,12 @@ import aiosmtplib
 
 from chopmark.core.types import Channel, Secret
 from chopmark.messaging.letter import Letter, Letterhead, is_plain
-from chopmark.messaging.lines import Line, Lines
+from chopmark.messaging.lines import Envelope, Line, Lines
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Receipt, Verdict
+from chopmark.messaging.return_paths import ReturnPaths
 
+NAME: Final = "smtp"
+"""The gateway's name in receipts and in the table of deliveries."""
 _QUEUED: Final = re.compile(r"queued as ([A-Za-z0-9._-]{1,64})", re.ASCII | re.IGNORECASE)
 
 
@@ -64,18 +67,27 @@ class _Passage:
 class SmtpGateway:
     """Hands mail to one server. `tls_context` replaces the trust store of the system, for a firm with its own CA.
 
+    With `return_paths` each message to a customer has an envelope sender of its own; without, all have the sender's.
+
     A connection is used again for the next message. If the server does not accept the sender (MAIL FROM) on a kept
     connection, a new one is used instead; the server has not got the message yet. The result of the new connection
     counts.
     """
 
-    def __init__(self, settings: SmtpSettings, name: str = "smtp", tls_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        settings: SmtpSettings,
+        name: str = NAME,
+        tls_context: ssl.SSLContext | None = None,
+        return_paths: ReturnPaths | None = None,
+    ) -> None:
         self.channel = Channel.EMAIL
         self.name = name
         self.repeats = True  # RFC 5321 s.4.5.4.1; both mails have the same Message-ID
         self.codes_once = True  # a code is not mailed again if its mail may have been sent
         self.settings = settings
         self._tls_context = tls_context
+        self._return_paths = return_paths
         self._letterhead = Letterhead(settings.sender_address, settings.sender_name)
         self.lines = Lines()
 
@@ -102,7 +114,7 @@ class SmtpGateway:
         mail, passage = self._letterhead.letter(message, attachment), _Passage()
         try:
             async with asyncio.timeout(self.settings.total_s):
-                line, answer = await self._hand_over(destination, mail, passage)
+                line, answer = await self._hand_over(destination, self._envelope(message), mail, passage)
         except (aiosmtplib.SMTPException, OSError) as error:
             fault = _fault(error)
             lost = passage.begun and not isinstance(error, aiosmtplib.SMTPResponseException)
@@ -114,11 +126,21 @@ class SmtpGateway:
         queued = _QUEUED.search(answer)
         return Receipt(self.name, queued.group(1) if queued else None)
 
-    async def _hand_over(self, destination: str, mail: bytes, passage: "_Passage") -> tuple[Line, str]:
+    def _envelope(self, message: Letter) -> Envelope:
+        """Return the envelope of a mail. An operator's alarm that comes back concerns no customer."""
+        paths = self._return_paths if isinstance(message, Message) else None
+        sender = None if paths is None else paths.sender(message.message_id)
+        if paths is None or sender is None:
+            return Envelope(self.settings.sender_address)
+        return Envelope(sender, paths.mark(message.message_id))
+
+    async def _hand_over(
+        self, destination: str, envelope: Envelope, mail: bytes, passage: "_Passage"
+    ) -> tuple[Line, str]:
         """Return the connection, and the answer of the server that took the mail."""
-        line = await self._begun()
+        line = await self._begun(envelope)
         try:
-            await line.client.rcpt(destination)
+            await envelope.to(line.client, destination)
             passage.begun = True
             answer = (await line.client.data(mail)).message
         except BaseException:
@@ -126,16 +148,15 @@ class SmtpGateway:
             raise
         return line, answer
 
-    async def _begun(self) -> Line:
+    async def _begun(self, envelope: Envelope) -> Line:
         """Return a connection on which a mail has begun, if possible one that was kept."""
-        sender = self.settings.sender_address
         kept = self.lines.take()
-        if kept is not None and await kept.begins(sender):
+        if kept is not None and await kept.begins(envelope):
             return kept
         line = Line(self._client())
         try:
             await line.client.connect()
-            await line.client.mail(sender)
+            await envelope.begin(line.client)
         except BaseException:
             line.drop()
             raise

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from chopmark.app.settings import Settings
 from chopmark.app.settings_reminders import Reminders
-from chopmark.cli.command_line import settings_faults
+from chopmark.cli.console import settings_faults
 from chopmark.core.types import Channel
 from chopmark.ra.reminders.policy import Hours, ReminderPolicy
 

@@ -16,14 +16,12 @@ WHERE leases.holder = :holder OR leases.until <= :now OR leases.until > :longest
 RETURNING fencing
 """
 
-CHOSEN: Final[Mapping[str, Mapping[str, str]]] = {
-    "sqlite": {"in": "IN (", "end": ")", "lock": ""},
-    "postgresql": {"in": "= ANY(ARRAY(", "end": "))", "lock": "FOR UPDATE SKIP LOCKED"},
-}
-"""How a claim names the rows that it leases: `WHERE id {in}SELECT id .. LIMIT :most {lock}{end}`.
+LOCK: Final[Mapping[str, str]] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+"""Ends the SELECT of a claim: `WITH chosen AS MATERIALIZED (SELECT .. LIMIT :most {lock}) UPDATE .. IN (.. chosen)`.
 
-PostgreSQL may run the SELECT behind `IN` again for each row that it looks at. Each run skips what the one before has
-leased and finds other rows, so that one claim leases all that is due. An array is made once.
+PostgreSQL may run a SELECT that stands behind `IN` itself again for each row that it looks at. Each run skips what the
+one before has leased and finds other rows, so that one claim would lease all that is due. What is materialized is
+found once.
 """
 
 

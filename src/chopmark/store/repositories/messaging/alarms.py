@@ -10,7 +10,7 @@ from chopmark.messaging.alarms import AGAIN, ONCE, PAUSE, SETTLED, Alarm, AlarmK
 from chopmark.store.engine.columns import SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
-from chopmark.store.repositories.leases import CHOSEN
+from chopmark.store.repositories.leases import LOCK
 
 AT_ONCE: Final = 20
 # `due_at` is when it is said next; none when it has been said and does not repeat. New: now. What is over and comes
@@ -33,7 +33,7 @@ _WELL = """
 UPDATE alarms SET well_at = :now, due_at = CAST(:now AS BIGINT) + :settled
 WHERE subject = :subject AND well_at IS NULL AND over_at IS NULL
 """
-# Materialized: see `leases.CHOSEN`.
+# Materialized: see `leases.LOCK`.
 _CLAIM = """
 WITH chosen AS MATERIALIZED (
   SELECT subject, kind FROM alarms
@@ -88,7 +88,7 @@ class AlarmRepository:
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
         """As `AlarmStore.claim`. What is due in more than two days was written by a clock that was wrong: it is due."""
-        lock = CHOSEN[self._engine.dialect]["lock"]
+        lock = LOCK[self._engine.dialect]
         until = ms(now) + lease_s * 1000
         times = {"until": until, "longest": until + SKEW_MS, "now": ms(now), "far": ms(now) + 2 * span(AGAIN)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,8 +12,8 @@ from chopmark.messaging.ports import FaultReason, GatewayFault, Receipt
 from chopmark.messaging.reports import Report, ReportState, Unreported
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Query, Script, at_once, guard, query, whole
-from chopmark.store.repositories.leases import CHOSEN
+from chopmark.store.engine.script import Query, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.leases import LOCK
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -34,15 +35,26 @@ WHERE message = :message AND gateway = :gateway AND fate = 'begun'
 """
 # Of a report nothing depends but a sentence on the page: it is the gateway's word, and no record of ours.
 _REPORTED = """
-UPDATE deliveries SET report = :state, report_detail = :detail, reported_at = :now
-WHERE gateway = :gateway AND provider_id = :provider AND fate = 'taken'
-  AND (report IS NULL OR (report = 'failed' AND CAST(:state AS TEXT) = 'delivered'))
+UPDATE deliveries AS d SET report = :state, report_detail = :detail, reported_at = :now
+WHERE {which} AND (d.report IS NULL OR (d.report <> 'delivered' AND CAST(:state AS TEXT) = 'delivered'))
 RETURNING message
 """
 _SAID = """
 UPDATE work SET outcome = :outcome
-WHERE id IN (SELECT message FROM deliveries WHERE gateway = :gateway AND provider_id = :provider)
+WHERE id IN (SELECT d.message FROM deliveries d WHERE {which})
   AND done_at IS NOT NULL AND outcome IN ('sent', 'failed:reported')
+"""
+# A gateway names a message by its own id. A mail that comes back names it by ours, and proves that it was taken, also
+# where the answer of the mail server was lost.
+_BY_PROVIDER = "d.gateway = :gateway AND d.provider_id = :provider AND d.fate = 'taken'"
+_BY_MESSAGE = "d.gateway = :gateway AND d.message = :message AND d.fate IN ('taken', 'unknown', 'begun')"
+# A notice by mail may be sent again, so no attempt of it was stored.
+_NOTICED = """
+INSERT INTO deliveries (message, gateway, fate, tries, begun_at, ended_at)
+SELECT id, CAST(:gateway AS TEXT), 'taken', 1, CAST(:now AS BIGINT), CAST(:now AS BIGINT) FROM work
+WHERE id = :message AND kind = 'notice' AND channel = 'email'
+  AND (outcome = 'sent' OR (done_at IS NULL AND attempts > 0))
+ON CONFLICT (message, gateway) DO NOTHING RETURNING message
 """
 # A gateway may be quicker than we: it reports before the answer to the sending has come here.
 _EARLY = """
@@ -54,7 +66,7 @@ WHERE NOT EXISTS (
   WHERE gateway = CAST(:gateway AS TEXT) AND provider_id = CAST(:provider AS TEXT) AND fate = 'taken'
 )
 ON CONFLICT (gateway, provider_id) DO UPDATE SET state = excluded.state, detail = excluded.detail
-WHERE early_reports.state = 'failed' AND excluded.state = 'delivered'
+WHERE early_reports.state <> 'delivered' AND excluded.state = 'delivered'
 """
 _ARRIVED_EARLY = """
 SELECT e.gateway, e.provider_id, e.state, e.detail FROM early_reports e JOIN deliveries d
@@ -65,10 +77,10 @@ _FORGET_EARLY = "DELETE FROM early_reports WHERE gateway = :gateway AND provider
 # A report that came between the gateway's answer and the end of the row of work did not find that row ended.
 _SETTLE = """
 UPDATE work SET outcome = 'failed:reported'
-WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report = 'failed')
+WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered')
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
-# Materialized: see `leases.CHOSEN`.
+# Materialized: see `leases.LOCK`.
 _UNREPORTED = """
 WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries
@@ -87,11 +99,11 @@ INSERT INTO unreachable_contacts (customer, channel, version, why, since)
 SELECT customer, channel, MAX(version), 'reported', CAST(:now AS BIGINT) FROM (
   SELECT r.customer AS customer, r.channel AS channel, r.contact_version AS version
   FROM deliveries d JOIN reminders r ON r.id = d.message
-  WHERE d.gateway = :gateway AND d.provider_id = :provider
+  WHERE {which}
   UNION ALL
   SELECT w.customer AS customer, w.channel AS channel, w.contact_version AS version
   FROM deliveries d JOIN work w ON w.id = d.message AND w.kind = 'notice'
-  WHERE d.gateway = :gateway AND d.provider_id = :provider
+  WHERE {which}
 ) m WHERE m.customer IS NOT NULL AND m.channel IS NOT NULL AND m.version IS NOT NULL
 GROUP BY customer, channel
 ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
@@ -100,7 +112,7 @@ WHERE unreachable_contacts.version <= excluded.version
 _FREED = """
 DELETE FROM unreachable_contacts WHERE EXISTS (
   SELECT 1 FROM deliveries d LEFT JOIN reminders r ON r.id = d.message LEFT JOIN work w ON w.id = d.message
-  WHERE d.gateway = :gateway AND d.provider_id = :provider
+  WHERE {which}
     AND COALESCE(r.customer, w.customer) = unreachable_contacts.customer
     AND COALESCE(r.channel, w.channel) = unreachable_contacts.channel
     AND COALESCE(r.contact_version, w.contact_version) = unreachable_contacts.version)
@@ -109,7 +121,11 @@ FIRST_ASKED: Final = timedelta(seconds=30)
 ASKED_FOR: Final = timedelta(days=1)
 SETTLED_WITHIN: Final = timedelta(minutes=10)
 SETTLED_AT_ONCE: Final = 200
-_OUTCOMES: Final = {ReportState.DELIVERED.value: "sent", ReportState.FAILED.value: "failed:reported"}
+_OUTCOMES: Final = {
+    ReportState.DELIVERED.value: "sent",
+    ReportState.FAILED.value: "failed:reported",
+    ReportState.UNDELIVERED.value: "failed:reported",
+}
 
 
 class DeliveryRepository:
@@ -151,17 +167,27 @@ class DeliveryRepository:
         named = {"gateway": gateway, "provider": report.provider_id}
         said = {"state": report.state.value, "detail": report.detail, "now": ms(now), **named}
 
-        outcome = _OUTCOMES[report.state.value]
-
         def script() -> Script[bool]:
-            found, work = guard(_REPORTED, **said), query(_SAID, outcome=outcome, **named)
-            contact = _contact(report.state.value, now, named)
-            if (yield from at_once(found, work, contact)) is not None:
+            if (yield from at_once(*_ending(_BY_PROVIDER, report, now, named))) is not None:
                 return True
             yield query(_EARLY, **said)
             return False
 
         return await self._engine.run(script)
+
+    async def returned(self, gateway: str, message: str, report: Report, now: datetime) -> bool:
+        """As `ReportStore.returned`."""
+        named = {"gateway": gateway, "message": message}
+
+        def ended() -> Script[bool]:
+            return (yield from at_once(*_ending(_BY_MESSAGE, report, now, named))) is not None
+
+        def noticed() -> Script[bool]:
+            return bool((yield whole(_NOTICED, now=ms(now), **named)))
+
+        if await self._engine.run(ended):
+            return True
+        return await self._engine.run(noticed) and await self._engine.run(ended)
 
     async def settle(self, now: datetime) -> int:
         """As `ReportStore.settle`."""
@@ -170,9 +196,10 @@ class DeliveryRepository:
             rows = yield query(_ARRIVED_EARLY, most=SETTLED_AT_ONCE)
             for row in rows:
                 named = {"gateway": row["gateway"], "provider": row["provider_id"]}
-                if (yield query(_REPORTED, state=row["state"], detail=row["detail"], now=ms(now), **named)):
-                    yield query(_SAID, outcome=_OUTCOMES[row["state"]], **named)
-                    yield _contact(row["state"], now, named)
+                report = Report(row["provider_id"], ReportState(row["state"]), row["detail"])
+                found, *others = _ending(_BY_PROVIDER, report, now, named)
+                if (yield replace(found, guard=False)):
+                    yield from in_turn(tuple(others))
                 yield query(_FORGET_EARLY, **named)
             yield query(_SETTLE, since=ms(now) - span(SETTLED_WITHIN))
             return len(rows)
@@ -184,7 +211,7 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        lock = CHOSEN[self._engine.dialect]["lock"]
+        lock = LOCK[self._engine.dialect]
         sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 
@@ -195,6 +222,18 @@ class DeliveryRepository:
         return await self._engine.run(script)
 
 
-def _contact(state: str, now: datetime, named: dict[str, str]) -> Query:
-    """Return the statement that notes what a report says of the contact: nothing arrives there, or it does."""
-    return query(_DEAD, now=ms(now), **named) if state == ReportState.FAILED.value else query(_FREED, **named)
+def _ending(which: str, report: Report, now: datetime, named: dict[str, str]) -> tuple[Query, ...]:
+    """Return the statements that add a report to its message, the first being the guard.
+
+    The others write what the report means for the page of a code, and for the contact: that nothing arrives there, or
+    that something did.
+    """
+    state = report.state
+    said = {"state": state.value, "detail": report.detail, "now": ms(now), **named}
+    ending = (
+        guard(_REPORTED.format(which=which), **said),
+        query(_SAID.format(which=which), outcome=_OUTCOMES[state.value], **named),
+    )
+    if state is ReportState.FAILED:
+        return (*ending, query(_DEAD.format(which=which), now=ms(now), **named))
+    return (*ending, query(_FREED.format(which=which), **named)) if state is ReportState.DELIVERED else ending
