@@ -1,6 +1,8 @@
 """Every condition under which a row of work is claimed, closed and put back: the row says otherwise in one thing."""
 
+import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +17,9 @@ CODE, NOTICE = OutboxJobKind.CODE, OutboxJobKind.NOTICE
 
 async def work(alone: Alone, name: str = "W", **said: Any) -> None:
     """Write a row that is due. Moments are told from now."""
-    moments = {key: alone.ago() + said.pop(key) for key in ("not_before", "leased_until") if key in said}
+    moments: dict[str, Any] = {
+        key: alone.ago() + said.pop(key) for key in ("not_before", "leased_until") if key in said
+    }
     row = {"kind": "code", "not_before": alone.ago(), "leased_until": alone.ago()}
     await alone.add("work", **{"id": name, **row, **said, **moments})
 
@@ -129,3 +133,18 @@ async def test_a_code_was_sent_once_and_a_notice_marks_no_challenge(alone: Alone
         (mine,) = await works.claim([CODE, NOTICE], 1, "one", alone.now, 60)
         assert await works.done(mine, "one", alone.now, outcome, None)
     assert await alone.values("challenges", "id", "sent_at") == {"X": alone.ago(), "Y": None, "Z": 7}
+
+
+@pytest.mark.parametrize("kind", [CODE, OutboxJobKind.REVOKE])
+async def test_whoever_waits_for_work_is_woken_when_it_is_queued(alone: Alone, kind: OutboxJobKind) -> None:
+    works = OutboxRepository(alone.engine)
+    waits = works.wait if kind is CODE else works.wait_for_endings
+    waiting = asyncio.create_task(waits(20.0))
+    while not waiting.done():
+        job = OutboxJob(f"{uuid4()}", kind, None, None, None, None, None, {}, 0, alone.now, None)
+        await alone.engine.run(queue, (job,))
+        await asyncio.wait({waiting}, timeout=0.2)
+        if await alone.count("work") > 20:
+            break
+    assert waiting.done(), "it would wait for its time"
+    assert await waiting
