@@ -1,8 +1,19 @@
-"""Leases: the right to do something that only one process may do at a time, until a moment."""
+"""Leases: the right to do something that only one process may do at a time, until a moment.
+
+Rows that any number of processes work on have leases of their own. A statement that leases some of them chooses them
+in `WITH chosen AS MATERIALIZED (SELECT … LIMIT :most {lock})`, so that they are chosen once. Behind `IN` PostgreSQL
+may run the same SELECT several times; it passes over the rows that this statement has updated meanwhile, and so finds
+more than its LIMIT.
+"""
+
+from collections.abc import Mapping
+from typing import Final
 
 from chopmark.store.engine.columns import SKEW_MS
 from chopmark.store.engine.script import Query, Script, guard, whole
 
+LOCK: Final[Mapping[str, str]] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+"""What stands for `{lock}`, by dialect: what another process leases at this moment is passed over, not waited for."""
 _TAKE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
 ON CONFLICT (name) DO UPDATE SET

@@ -10,6 +10,7 @@ from chopmark.messaging.alarms import AGAIN, ONCE, PAUSE, SETTLED, Alarm, AlarmK
 from chopmark.store.engine.columns import SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
+from chopmark.store.repositories.leases import LOCK
 
 AT_ONCE: Final = 20
 # `due_at` is when it is said next; none when it has been said and does not repeat. New: now. What is over and comes
@@ -33,12 +34,13 @@ UPDATE alarms SET well_at = :now, due_at = CAST(:now AS BIGINT) + :settled
 WHERE subject = :subject AND well_at IS NULL AND over_at IS NULL
 """
 _CLAIM = """
-UPDATE alarms SET leased_until = :until
-WHERE (subject, kind) IN (
+WITH chosen AS MATERIALIZED (
   SELECT subject, kind FROM alarms
   WHERE (due_at <= :now OR due_at > :far) AND (leased_until <= :now OR leased_until > :longest)
   ORDER BY due_at LIMIT :most {lock}
-) AND (leased_until <= :now OR leased_until > :longest)
+)
+UPDATE alarms SET leased_until = :until
+WHERE (subject, kind) IN (SELECT subject, kind FROM chosen) AND (leased_until <= :now OR leased_until > :longest)
 RETURNING subject, kind, facts, grade, since, well_at, said_at
 """
 _SAID = """
@@ -85,12 +87,12 @@ class AlarmRepository:
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
         """As `AlarmStore.claim`. What is due in more than two days was written by a clock that was wrong: it is due."""
-        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
+        claim = _CLAIM.format(lock=LOCK[self._engine.dialect])
         until = ms(now) + lease_s * 1000
         times = {"until": until, "longest": until + SKEW_MS, "now": ms(now), "far": ms(now) + 2 * span(AGAIN)}
 
         def script() -> Script[list[Due]]:
-            return [_due(row) for row in (yield whole(_CLAIM.format(lock=lock), most=AT_ONCE, **times))]
+            return [_due(row) for row in (yield whole(claim, most=AT_ONCE, **times))]
 
         return await self._engine.run(script)
 

@@ -13,6 +13,7 @@ from chopmark.messaging.reports import Report, ReportState, Unreported
 from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.leases import LOCK
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -80,14 +81,14 @@ WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reporte
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
 _UNREPORTED = """
-UPDATE deliveries SET asked_at = :now
-WHERE (message, gateway) IN (
+WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries
   WHERE fate = 'taken' AND report IS NULL AND begun_at > :oldest AND provider_id IS NOT NULL
     AND gateway IN ({gateways})
     AND CASE WHEN asked_at IS NULL THEN ended_at + :first ELSE asked_at + asked_at - ended_at END <= :now
   ORDER BY begun_at LIMIT :most {lock}
 )
+UPDATE deliveries SET asked_at = :now WHERE (message, gateway) IN (SELECT message, gateway FROM chosen)
 RETURNING gateway, provider_id
 """
 # A reminder that did not arrive within a day tells that nothing arrives at this contact, and so does a notice. A code's
@@ -209,8 +210,8 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
-        sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
+        listed = ", ".join(f":{name}" for name in names)
+        sql = _UNREPORTED.format(gateways=listed, lock=LOCK[self._engine.dialect])
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 
         def script() -> Script[list[Unreported]]:

@@ -12,6 +12,7 @@ from chopmark.messaging.ports import OutboxJob, OutboxJobKind
 from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, ms_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.leases import LOCK
 from chopmark.store.repositories.records import write_with_record
 
 WORK_CHANNEL = "work"
@@ -27,13 +28,14 @@ LONGEST_WAIT_MS = 3_600_000
 """Work is never postponed for longer. A row that is due later comes from a machine whose clock was wrong, and is due
 now."""
 _CLAIM = """
-UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
-WHERE id IN (
+WITH chosen AS MATERIALIZED (
   SELECT id FROM work
   WHERE done_at IS NULL AND (not_before <= :now OR not_before > :longest_wait)
     AND (leased_until <= :now OR leased_until > :longest) AND kind IN ({kinds})
   ORDER BY not_before LIMIT :most {lock}
-) AND done_at IS NULL AND (leased_until <= :now OR leased_until > :longest)
+)
+UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
+WHERE id IN (SELECT id FROM chosen) AND done_at IS NULL AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before, expires_at
 """
 _DONE = """
@@ -114,8 +116,7 @@ class OutboxRepository:
     ) -> list[OutboxJob]:
         """Lease up to `limit` due rows, oldest first. No row is leased to two holders."""
         names = {f"kind{index}": kind.value for index, kind in enumerate(kinds)}
-        lock = "FOR UPDATE SKIP LOCKED" if self._engine.dialect == "postgresql" else ""
-        sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=lock)
+        sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=LOCK[self._engine.dialect])
 
         def script() -> Script[list[OutboxJob]]:
             until = ms(now) + lease_s * 1000

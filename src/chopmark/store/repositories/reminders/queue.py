@@ -24,6 +24,7 @@ from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, moment_or_none
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.leases import LOCK
 from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
 from chopmark.store.repositories.reminders.plans import LISTED
@@ -43,17 +44,15 @@ _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
 _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = 'code' AND w.not_before <= :now
   AND (w.leased_until <= :now OR w.leased_until > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS}))"""
-# PostgreSQL may run the SELECT behind IN several times, and lock more rows than its LIMIT says; an array is made once.
-_CHOSEN: Final = {
-    "sqlite": {"in": "IN (", "end": ")", "lock": ""},
-    "postgresql": {"in": "= ANY(ARRAY(", "end": "))", "lock": "FOR UPDATE SKIP LOCKED"},
-}
 # Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
+WITH chosen AS MATERIALIZED (
+  SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}
+)
 UPDATE reminders SET ended_at = :now, leased_until = 0,
   state = CASE WHEN holder IS NULL THEN CAST(:state AS TEXT) ELSE 'unknown' END,
   why = CASE WHEN holder IS NULL THEN CAST(:why AS TEXT) ELSE 'crashed' END
-WHERE id {in}SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}{end}
+WHERE id IN (SELECT id FROM chosen)
   AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id
 """
@@ -71,12 +70,14 @@ RETURNING used
 """.format(over=f"(counters.window_start <= :since OR counters.window_start > {AHEAD})")
 _GIVE_BACK = "UPDATE counters SET used = used - :amount WHERE name = 'reminders:1m' AND used >= :amount"
 _CLAIM = f"""
-UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempts + 1,
-  begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
-WHERE id {{in}}
+WITH chosen AS MATERIALIZED (
   SELECT r.id FROM reminders r
   WHERE {_DUE} AND r.urgency >= :floor AND {_LIVES} AND NOT {_LATE} AND NOT {_PAUSED} AND NOT {_CODES}
-  ORDER BY r.due_at LIMIT :most {{lock}}{{end}}
+  ORDER BY r.due_at LIMIT :most {{lock}}
+)
+UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempts + 1,
+  begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
+WHERE id IN (SELECT id FROM chosen)
   AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, customer, day, step, urgency, until, attempts, begun_at
 """
@@ -127,7 +128,7 @@ class ReminderQueueRepository:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._chosen = _CHOSEN[engine.dialect]
+        self._lock = LOCK[engine.dialect]
 
     async def sweep(self, now: datetime, today: date, urgent: Step, most: int) -> int:
         """As `ReminderQueue.sweep`."""
@@ -141,7 +142,7 @@ class ReminderQueueRepository:
         def script() -> Script[int]:
             closed = 0
             for which, why, state, values in parts:
-                sql = _SWEEP.format(due=_DUE, which=which, **self._chosen)
+                sql = _SWEEP.format(due=_DUE, which=which, lock=self._lock)
                 closed += len((yield query(sql, state=state, why=why, **times, **values)))
             return closed
 
@@ -152,7 +153,7 @@ class ReminderQueueRepository:
     ) -> list[Reminder]:
         """As `ReminderQueue.claim`."""
         times = {"now": ms(now), "longest": ms(now + LEASE) + SKEW_MS}
-        claim = _CLAIM.format(**self._chosen)
+        claim = _CLAIM.format(lock=self._lock)
         claimed: dict[str, str | int] = {
             "lease": ms(now + LEASE),
             "holder": holder,
