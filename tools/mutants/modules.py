@@ -188,7 +188,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ra/certificate_import/serials.py": _IMPORTS,
     "ra/certificate_import/subjects.py": _IMPORTS,
     "ra/certificate_import/tables.py": _IMPORTS,
-    "ra/former_renewal.py": _IMPORTS[5:8],
+    "ra/former_renewal.py": ("tests/unit/ra/test_former_doubt.py", *_IMPORTS[5:8]),
     "ra/expiries.py": ("tests/unit/ra/test_expiries.py", "tests/unit/cli/test_expiries_call.py",
                        "tests/contract/test_expiries.py"),
     "ra/reminders/own.py": ("tests/contract/test_own_reminders.py", *_REMINDERS),
