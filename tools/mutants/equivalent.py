@@ -59,6 +59,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
+    ("audit/verify.py", "examine|step left out|await heads.pass_up_to(0)|pass|1"): (
+        "a head of size zero would be judged before the first record; none is ever written"
+    ),
     ("ra/former_renewal.py", f"_revoke.attempt|condition left out|imported is not None and {_THERE}|({_THERE})|1"): (
         "it is called only where there are imported certificates; the type does not know it"
     ),

@@ -147,7 +147,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "ca/external/cfssl.py": ("tests/unit/ca/test_external_answers.py", *_FOREIGN),
     "ca/external/cmp.py": ("tests/unit/ca/test_external_cmp.py", *_FOREIGN),
     "ca/external/est.py": ("tests/unit/ca/test_external_answers.py", "tests/unit/pki/test_est.py", *_FOREIGN),
-    "ca/external/checker.py": ("tests/contract/issuers/test_stored.py",),
+    "ca/external/checker.py": ("tests/unit/ca/test_external_checker.py", "tests/contract/issuers/test_stored.py",),
     "ca/external/wire.py": ("tests/unit/ca/test_external_wire.py", *_FOREIGN),
     "ca/external/ports.py": ("tests/unit/ca/test_external_issuer.py", *_FOREIGN),
     "identity/entries.py": _IDENTITY,
