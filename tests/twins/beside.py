@@ -72,8 +72,8 @@ TWINS_OF_MESSAGES = (
     twin(
         "a report is taken for another gateway's message",
         "store/repositories/messaging/deliveries.py",
-        "WHERE gateway = :gateway AND provider_id = :provider AND fate = 'taken'\n  AND (report",
-        "WHERE (gateway = :gateway OR 1 = 1) AND provider_id = :provider AND fate = 'taken'\n  AND (report",
+        '_BY_PROVIDER = "d.gateway = :gateway AND d.provider_id',
+        '_BY_PROVIDER = "(d.gateway = :gateway OR 1 = 1) AND d.provider_id',
         f"{DELIVERIES}::test_a_report_is_the_last_word_unless_the_message_has_arrived[sqlite-row0-failed-failed]",
     ),
     twin(

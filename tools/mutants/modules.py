@@ -90,8 +90,9 @@ _AUDIT = (
     "tests/contract/test_anchors.py", "tests/contract/test_clock.py", "tests/property/audit",
 )  # fmt: skip
 _GATEWAYS = (
-    "tests/contract/test_guards_deliveries.py", "tests/contract/test_gateways.py", "tests/contract/test_sms_limits.py",
-    "tests/contract/test_reminders.py", "tests/unit/messaging/test_failover.py",
+    "tests/contract/test_guards_deliveries.py", "tests/contract/test_bounces.py", "tests/contract/test_gateways.py",
+    "tests/contract/test_sms_limits.py", "tests/contract/test_leases.py", "tests/contract/test_reminders.py",
+    "tests/unit/messaging/test_failover.py",
 )  # fmt: skip
 _ALARMS = ("tests/contract/test_guards_alarms.py", "tests/contract/test_operators.py",
            "tests/contract/test_alarm_commands.py")  # fmt: skip
@@ -224,11 +225,11 @@ MODULES: dict[str, tuple[str, ...]] = {
                                           "tests/unit/ra/test_expiries.py"),
     "store/repositories/ra/imported_certificates.py": _IMPORTED,
     "store/repositories/ra/subscriber_certificates.py": _IMPORTED,
-    "store/repositories/reminders/living.py": _REMINDERS,
-    "store/repositories/reminders/own.py": ("tests/contract/test_own_reminders.py", *_REMINDERS),
-    "store/repositories/reminders/plans.py": _REMINDERS,
-    "store/repositories/reminders/queue.py": _REMINDERS,
-    "store/repositories/va/former.py": _FORMER,
+    "store/repositories/reminders/living.py": ("tests/contract/test_guards_living.py", *_REMINDERS),
+    "store/repositories/reminders/own.py": ("tests/contract/test_guards_living.py", *_REMINDERS),
+    "store/repositories/reminders/plans.py": ("tests/contract/test_guards_living.py", *_REMINDERS),
+    "store/repositories/reminders/queue.py": ("tests/contract/test_guards_queue.py", *_REMINDERS),
+    "store/repositories/va/former.py": ("tests/contract/test_guards_former.py", *_FORMER),
     "jobs/alarms.py": _ALARMS,
     "jobs/deliver.py": ("tests/contract/test_delivery.py", *_GATEWAYS),
     "jobs/remind.py": _REMINDERS,
