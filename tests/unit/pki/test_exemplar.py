@@ -105,7 +105,8 @@ def is_der(data: bytes, known: frozenset[bytes]) -> bool:
 def test_an_exemplar_that_is_not_der_is_equalled_by_nothing():
     made = house()
     tbs, name = made.draft().tbs_der, made.issuing.name_der
-    broken = tbs.replace(name, name.replace(b"\x0c", b"\x17"), 1)  # UTF8String to UTCTime
+    text_as_time = name.replace(bytes.fromhex("06035504030c"), bytes.fromhex("060355040317"))
+    broken = tbs.replace(name, text_as_time, 1)
     assert broken != tbs
     assert {finding.code for finding in compare(broken, broken, made.allowed)} == {"tbs_malformed"}
 
