@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from chopmark.web.brand import (
 )
 from chopmark.web.i18n import Bilingual, Lang, Translator, load_catalogues
 from chopmark.web.pages import views as v
+from chopmark.web.pages.prepared import PreparedPages
 from chopmark.web.pages.render import Pages
 from tests.web.gallery import SECOND_BRAND, Setting, sample_pages
 
 PAGES = Pages(Translator(load_catalogues()))
 VOID = {"meta", "link", "input", "img", "br", "hr"}
+PREPARED = PreparedPages(PAGES.translator)
 NAMES = sorted(sample_pages(Setting(Lang.ZH_TW, DEMO_BRAND)))
 
 
@@ -309,3 +312,19 @@ def test_contrast_is_computed_as_wcag_defines_it() -> None:
     assert contrast_with_white("#000000") == pytest.approx(21.0)
     assert contrast_with_white("#767676") == pytest.approx(4.54, abs=0.01)
     assert contrast_with_white("#777777") < 4.5
+
+
+@pytest.mark.parametrize("name", ["王○明", "<b>&\"'\x02csrf_token\x03", "王\ue000明", "𠀋○"])
+def test_a_page_of_a_launch_that_was_prepared_for_somebody_else_is_the_page_itself(name):
+    for brand in (DEMO_BRAND, SECOND_BRAND):
+        for lang in Lang:
+            for frame in (Setting(lang, brand).frame(signed_in=False), Setting(lang, brand).frame()):
+                mine = replace(frame, csrf_token=f"{name}-{lang}", server_time=frame.server_time + timedelta(days=1))
+                for one in (v.LaunchShellPage, lambda it: v.LaunchConfirmPage(it, name, f"({name}) F014000")):
+                    PREPARED.render(one(replace(frame, csrf_token="another's")))
+                    assert PREPARED.render(one(mine)) == PAGES.render(one(mine))
+
+
+def test_other_pages_are_not_prepared():
+    page = sample_pages(Setting(Lang.EN, DEMO_BRAND))["home"]
+    assert PREPARED.render(page) == PAGES.render(page)
