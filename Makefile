@@ -60,7 +60,8 @@ check: setup-dev static
 	tools/npm --prefix browser run check
 	$(PYTEST) -q -m "not browser and not postgres" tests/architecture tests/property tests/unit tests/web
 
-soak: debian setup-dev
+soak: setup-dev
+	@$(PYTHON) tools/debian.py tools/debian-packages-soak.txt
 	CHOPMARK_TAMPER_EXAMPLES=500 $(PYTEST) tests/property/audit tests/contract/test_audit_tampering.py
 	$(PYTEST) -m soak
 

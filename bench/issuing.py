@@ -26,7 +26,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact
 from chopmark.audit.record import AuditKey, StoredRecord, make_record, new_stream, next_tip, order_stream
 from chopmark.ca.ports import Certified, IssuanceRequest
-from chopmark.core.types import OrderId
+from chopmark.core.types import KeyEvidence, OrderId
 from chopmark.pki import signing
 
 KEYS = 400
@@ -37,16 +37,19 @@ def _new_key() -> bytes:
     return signing.spki(ec.generate_private_key(ec.SECP256R1()).public_key())
 
 
-def _records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> tuple[StoredRecord, ...]:
+def approved_records(order: OrderId, spki_der: bytes, customer: str, key: AuditKey) -> tuple[StoredRecord, ...]:
     """Return the records of an order that its customer has approved, as a table would hold them."""
     said: dict[str, Fact] = {"customer": customer, "account": "F014000-0000001", "operation": "enrol"}
-    spki, code = hashlib.sha256(spki_der).hexdigest(), "CODE"
+    spki, code, login = hashlib.sha256(spki_der).hexdigest(), "CODE", "LOGIN"
     tip, now, made = new_stream(order_stream(order)), SystemClock().now(), []
     steps: list[tuple[Event, dict[str, Fact]]] = [
         (Event.RA_ORDER_OPENED, {**said, "checks": None}),
-        (Event.RA_KEY_BOUND, {"spki_sha256": spki}),
-        (Event.RA_CODE_RIGHT, {"challenge": code}),
-        (Event.RA_ORDER_SUBMITTED, {**said, "profile": PROFILE, "spki_sha256": spki, "challenge": code}),
+        (Event.RA_KEY_BOUND, {"spki_sha256": spki, "evidence": KeyEvidence.LOGIN, "login": login}),
+        (Event.RA_CODE_RIGHT, {"challenge": code, "login": login}),
+        (
+            Event.RA_ORDER_SUBMITTED,
+            {**said, "profile": PROFILE, "spki_sha256": spki, "challenge": code, "login": login},
+        ),
     ]
     for event, facts in steps:
         record = make_record(tip, event, facts, now, key)
@@ -67,7 +70,7 @@ class Issuing:
         """Issue one certificate."""
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
         customer, spki = number(next(self._customers)), next(self._keys)
-        records = _records(order, spki, customer, self._services.foundation.audit_key)
+        records = approved_records(order, spki, customer, self._services.foundation.audit_key)
         issuance = IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
         begun = time.perf_counter()
         made = await self._services.ca.issuer.issue(issuance)

@@ -105,7 +105,7 @@ def with_former(world: World, issuer: FormerIssuer, says: Says) -> World:
     services = world.services
     former = FormerIssuers({issuer.id: issuer}, says)
     ra = ra_services(services.foundation, services.identity, services.ca, former)
-    return World(replace(services, ra=ra), world.clock, world.dice, world.url, world.held)
+    return world.with_services(replace(services, ra=ra))
 
 
 def pem(*certificates: bytes) -> str:

@@ -1,4 +1,4 @@
-"""See that the Debian packages of tools/debian-packages.txt are here, before the tests run.
+"""See that the Debian packages of tools/debian-packages.txt, and of named lists, are here before the tests run.
 
 Root: what is missing is installed. Anybody else: the one line to run is printed, and the tests that need the
 missing parts are skipped; with CI=true a missing part is a failure.
@@ -14,7 +14,8 @@ LIST = Path(__file__).with_name("debian-packages.txt")
 
 
 def wanted() -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in LIST.read_text(encoding="utf-8").splitlines())
+    lists = (LIST, *map(Path, sys.argv[1:]))
+    lines = (line.partition("#")[0].strip() for each in lists for line in each.read_text(encoding="utf-8").splitlines())
     return [name for name in lines if name]
 
 

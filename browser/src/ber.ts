@@ -114,9 +114,11 @@ function readLength(bytes: Bytes, start: number, limit: number): { length: numbe
   if (first < 0x80) return { length: first, next: start + 1 };
   if (first === 0x80) return { length: null, next: start + 1 };
   const count = first & 0x7f;
-  if (count > 4) throw new BerError("a length of more than four octets");
   let length = 0;
-  for (let i = 0; i < count; i++) length = length * 256 + at(bytes, start + 1 + i, limit);
+  for (let i = 0; i < count; i++) {
+    length = length * 256 + at(bytes, start + 1 + i, limit); // zeros may stand before it
+    if (length > 0xffff_ffff) throw new BerError("a length of more than four octets");
+  }
   return { length, next: start + 1 + count };
 }
 

@@ -15,9 +15,12 @@ export interface Certificate {
   readonly notAfter: Date;
   /** The first common name of the subject; empty when there is none. */
   readonly commonName: string;
+  /** The first common name of the issuer, or its organization; empty when there is neither. */
+  readonly issuerName: string;
 }
 
 const COMMON_NAME = "2.5.4.3";
+const ORGANIZATION = "2.5.4.10";
 
 /** The certificate of `der`; a BerError when it is none. */
 export function readCertificate(der: Uint8Array): Certificate {
@@ -36,7 +39,8 @@ export function readCertificate(der: Uint8Array): Certificate {
     spki: spki.raw,
     notBefore: time(notBefore),
     notAfter: time(notAfter),
-    commonName: commonName(subject),
+    commonName: named(subject, COMMON_NAME),
+    issuerName: named(issuer, COMMON_NAME) || named(issuer, ORGANIZATION),
   };
 }
 
@@ -51,10 +55,11 @@ function time(node: Node | undefined): Date {
   return new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
 }
 
-function commonName(subject: Node): string {
-  for (const attribute of subject.children.flatMap((set) => set.children)) {
+/** The first attribute of this type; empty when there is none. */
+function named(name: Node, wanted: string): string {
+  for (const attribute of name.children.flatMap((set) => set.children)) {
     const [type, value] = attribute.children;
-    if (!is(type, UNIVERSAL.oid) || value === undefined || oidOf(type) !== COMMON_NAME) continue;
+    if (!is(type, UNIVERSAL.oid) || value === undefined || oidOf(type) !== wanted) continue;
     return new TextDecoder(is(value, UNIVERSAL.bmpString) ? "utf-16be" : "utf-8").decode(value.contents);
   }
   return "";

@@ -1,12 +1,13 @@
 /**
- * The code in whatever a keyboard inserted or a clipboard held: full-width digits, Zhuyin signs, a whole message. The
- * server reads it in the same way (`stepup/typed.py`); both are held to `tests/vectors/codes.json`.
+ * The code in whatever a keyboard inserted or a clipboard held: full-width and Arabic digits, Zhuyin signs, a whole
+ * message. The server reads it in the same way (`stepup/typed.py`); both are held to `tests/vectors/codes.json`.
  */
+import { plainDigits } from "./digits.ts";
 import { latinOf } from "./zhuyin.ts";
 
-/** The keys under Zhuyin signs, narrow digits, and nothing invisible. */
+/** The keys under Zhuyin signs, narrow digits of any script, nothing invisible, and no key drawn around a digit. */
 export function folded(typed: string): string {
-  return (latinOf(typed) ?? typed).normalize("NFKC").replace(/\p{Cf}/gu, "");
+  return plainDigits((latinOf(typed) ?? typed).normalize("NFKC").replace(/\p{Cf}|\ufe0f|\u20e3/gu, ""));
 }
 
 /** A folded text without spaces and dashes. */

@@ -10,7 +10,7 @@ import type { Page } from "./page.ts";
 import { attachComforts } from "./pages/comforts.ts";
 import { sayNow } from "./pages/later.ts";
 import type { Vault } from "./vault.ts";
-import { showComplaints } from "./summary.ts";
+import { focusComplaints, showComplaints } from "./summary.ts";
 import { loadWords, t } from "./words.ts";
 
 type Attach = (page: Page, form: HTMLFormElement) => void;
@@ -109,6 +109,7 @@ document.documentElement.classList.add("js-enabled");
 document.body.classList.add("govuk-frontend-supported");
 const page = openPage();
 attachComforts();
+focusComplaints();
 sayNow();
 for (const form of all(document, "form[data-step]", HTMLFormElement)) {
   const load = STEPS[form.dataset["step"] ?? ""];

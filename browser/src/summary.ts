@@ -18,6 +18,11 @@ export function showComplaints(form: HTMLElement, complaints: readonly Complaint
   summary.focus();
 }
 
+/** A refusal that the server has rendered takes the focus; WebKit does not do that for `autofocus` on a summary. */
+export function focusComplaints(): void {
+  find(document, "[data-error-summary]:not([hidden])", HTMLElement)?.focus();
+}
+
 export function clearComplaints(): void {
   for (const group of all(document, ".govuk-form-group--error", HTMLElement))
     group.classList.remove("govuk-form-group--error");

@@ -133,6 +133,7 @@ describe("a certificate", () => {
     expect(text.toLowerCase()).toContain(`serial=${certificate.serial}`);
     expect(text).toContain(`notAfter=${opensslTime(certificate.notAfter)}`);
     expect(certificate.commonName).toBe("chopmark");
+    expect(certificate.issuerName).toBe("Example CA");
   });
 });
 

@@ -93,7 +93,7 @@ async def stoppable(world: World, clock: LeapingClock | None = None) -> tuple[Wo
     settings = world.services.foundation.settings.model_copy(update={"node": 9})
     services = await build(settings, clock or world.clock, dice, opening)
     world.nodes.append(services)
-    return World(services, world.clock, dice, world.url, world.held), made[0]
+    return world.with_services(services, dice), made[0]
 
 
 async def at_barrier(errand: Errand) -> tuple[Errand, Turnstile]:

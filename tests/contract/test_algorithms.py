@@ -8,18 +8,16 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chopmark.app.founding import found_ca
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
 from chopmark.core.types import Reason
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki.signing import kind_of, public_key
 from chopmark.pki.x509 import spki_der
-from chopmark.store import db
 from tests import ocsp_lint
 from tests.contract.test_rollover import judged
-from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World
+from tests.contract.world import ANN, BEN, Clock, Dice, World, import_customers
+from tests.installation import found_installation
 
 SIGNATURES = {
     KeyAlgorithm.P256: "ecdsa-with-SHA256",
@@ -43,21 +41,15 @@ KINDS = [
 def founded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyAlgorithm, Settings]:
     """An installation whose three CA keys are of this kind, made once."""
     settings = Settings(mode="demo", data=tmp_path_factory.mktemp(request.param))
-
-    async def found() -> None:
-        await db.upgrade(settings.database_url)
-        assert await found_ca(settings, Clock(), Dice(Random(1)), request.param)
-
-    asyncio.run(found())
+    asyncio.run(found_installation(settings, Clock(), Dice(Random(1)), request.param))
     return request.param, settings
 
 
 async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tmp_path: Path) -> None:
     algorithm, settings = founded
-    clock, dice = Clock(), Dice(Random(2))
-    services = await build(settings, clock, dice)
-    world = World(services, clock, dice, settings.database_url)
-    await services.ra.customer_import.add(ROWS.values(), "alice")
+    world = await World.opened(settings, Clock(), Dice(Random(2)))
+    services = world.services
+    await import_customers(services)
     for customer in (ANN, BEN):
         await world.to_active(customer)
     await world.revoked(BEN, Reason.COMPROMISED)

@@ -332,7 +332,7 @@ async def test_an_outside_authority_of_the_settings_makes_the_anchors_and_is_bel
         settings = {"timestamp": Timestamp(url=url, roots=tmp_path / "roots.pem"), "node": 3}
         services = await build(lone.services.foundation.settings.model_copy(update=settings), lone.clock, lone.dice)
         lone.nodes.append(services)
-        assert await World(services, lone.clock, lone.dice, lone.url).once("anchor") == 1
+        assert await lone.with_services(services).once("anchor") == 1
     assert (services.va.stamps.by, services.va.stamps.roots[1:]) == (url, (lone.services.ca.authority.chain[-1],))
     assert (await verified(lone)).anchored.anchors == 1
 

@@ -24,7 +24,7 @@ from chopmark.ca.ceremony.options import CeremonyOptions
 from chopmark.cli.ceremony import ceremony, share
 from chopmark.core.types import Secret
 from chopmark.keys.shares import Lock, Shares
-from tests.contract.world import ANN, ROWS, START, Clock, Dice, World
+from tests.contract.world import ANN, START, Clock, Dice, World, import_customers
 from tests.machine import program
 from tests.vectors.pki.house import pem
 
@@ -74,10 +74,9 @@ async def hold(
 
 
 async def start(chosen: Settings, clock: Clock | None = None) -> World:
-    clock, dice = clock or Clock(), Dice(Random(8))
-    services = await build(chosen, clock, dice)
-    await services.ra.customer_import.add(ROWS.values(), "alice")
-    return World(services, clock, dice, chosen.database_url)
+    world = await World.opened(chosen, clock or Clock(), Dice(Random(8)))
+    await import_customers(world.services)
+    return world
 
 
 async def test_a_ceremony_founds_a_ca_that_issues(tmp_path: Path) -> None:
@@ -207,7 +206,7 @@ def test_nothing_in_the_folder_but_the_root_s_locked_key_file_is_secret(founded:
 
 async def test_both_operators_stand_in_the_audit(founded: Path) -> None:
     services = await build(with_shares(settings(founded)), Clock(), Dice(Random(8)))
-    world = World(services, Clock(), Dice(Random(8)), services.foundation.settings.database_url)
+    world = World(services, Clock(), Dice(Random(8)))
     (record,) = await world.rows("SELECT facts FROM leaves WHERE event = 'ca:ceremony:done'")
     assert '"approved_by":"Ben Wu"' in record["facts"].replace(" ", "").replace("BenWu", "Ben Wu")
     assert "Amy Chen" in record["facts"]

@@ -251,6 +251,29 @@ async def test_a_table_that_contradicts_the_subject_matches_nobody(world: World,
     assert brief(await imports(world).check([file])) == {"two_customers": 1}
 
 
+@pytest.mark.parametrize("number", ["C99999", "no number of ours"])
+async def test_a_table_with_an_unknown_customer_number_is_not_believed_because_the_subject_matches(
+    world: World, tmp_path: Path, number: str
+) -> None:
+    cells = [pem(of(who, serial)).replace("\n", "") for serial, who in enumerate((ANN, BEN), 1)]
+    lines = f"customer,certificate\n{number},{cells[0]}\n{BEN},{cells[1]}\n"
+    report = await imports(world).run([written(tmp_path, "a.csv", lines)], "alice")
+    assert brief(report) == {"table_unknown": 1, "matched": 1}
+    assert [one.serial for one in report.examples[Found.TABLE_UNKNOWN]] == ["01"]
+    assert await living(world) == ["02"]
+
+
+async def test_a_table_by_serial_with_an_unknown_number_beside_a_known_one_matches_nobody(
+    world: World, tmp_path: Path
+) -> None:
+    nameless = [(NameOID.COMMON_NAME, "Somebody")]
+    folder = tmp_path / "export"
+    folder.mkdir()
+    written(folder, "a.pem", pem(old_ca().issue("", ClientKey.generate(), serial=0xABCD, names=nameless)))
+    written(folder, "b.csv", f"serial,customer,person_id\nABCD,C99999,{person(ANN)}\n")
+    assert brief(await imports(world).check([folder])) == {"table_unknown": 1}
+
+
 async def test_a_key_that_another_customer_has_shown_here_is_shared(world: World, tmp_path: Path) -> None:
     errand = await world.to_active(GUS)
     file = written(tmp_path, "old.pem", pem(old_ca().issue(person(ANN), errand.key)))
@@ -291,7 +314,7 @@ async def test_keys_of_which_no_renewal_can_be_verified_must_apply(world: World,
 async def test_without_a_former_issuer_in_the_settings_nothing_begins(plain: World, tmp_path: Path) -> None:
     services = plain.services
     ra = ra_services(services.foundation, services.identity, services.ca, NO_FORMER_ISSUERS)
-    bare = World(replace(services, ra=ra), plain.clock, plain.dice, plain.url)
+    bare = plain.with_services(replace(services, ra=ra))
     refused = await refusal(bare.services.ra.certificate_import.check([written(tmp_path, "a.pem", "x")]))
     assert refused.code == "no_former_issuer"
     with pytest.raises(Refused):

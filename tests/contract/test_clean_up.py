@@ -185,6 +185,33 @@ async def test_work_that_waits_and_a_customers_closed_entry_stay_for_ever(world:
     assert await world.count("work", "done_at IS NULL") == waiting
 
 
+async def test_what_a_former_issuer_said_goes_when_it_counts_no_more_and_what_it_has_revoked_stays_for_a_year(
+    world: World,
+) -> None:
+    await write(
+        world,
+        "INSERT INTO former_answers (issuer, serial, reason, revoked_at, good_until, until) "
+        "VALUES ('old', :serial, :reason, :revoked, :good, :until)",
+        [
+            {"serial": "01", "reason": None, "revoked": None, "good": ms(START), "until": ms(START)},
+            {"serial": "02", "reason": "certificate_hold", "revoked": ms(START), "good": None, "until": ms(START)},
+            {"serial": "03", "reason": "superseded", "revoked": ms(START), "good": None, "until": ms(START)},
+        ],
+    )
+    left = "SELECT serial FROM former_answers ORDER BY serial"
+    await night(world)
+    assert [row["serial"] for row in await world.rows(left)] == ["01", "02", "03"]
+    world.clock.later(days=2)
+    await night(world)
+    assert [row["serial"] for row in await world.rows(left)] == ["03"]
+    world.clock.later(days=397)
+    await night(world)
+    assert [row["serial"] for row in await world.rows(left)] == ["03"]
+    world.clock.later(days=3)
+    await night(world)
+    assert await world.rows(left) == []
+
+
 async def test_one_transaction_deletes_no_more_than_a_batch_and_an_interrupted_night_goes_on(world: World) -> None:
     lives, order = RetentionRepository(world.services.foundation.engine), await world.open()
     await Days(world, order.id, BATCH + 50).day(0, world.clock.now())

@@ -47,7 +47,7 @@ class Machine:
 async def watched(world: World, machine: Machine) -> World:
     """The same installation in a process that has a machine's word besides the clock."""
     services = await build(world.services.foundation.settings, world.clock, world.dice, machine=machine)
-    made = World(services, world.clock, world.dice, world.url, world.held)
+    made = world.with_services(services)
     world.nodes.append(services)
     return made
 

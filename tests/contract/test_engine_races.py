@@ -127,7 +127,6 @@ async def test_a_script_runs_again_after_a_serialization_failure_or_a_deadlock_a
     assert await engine.read(count) == 1
 
 
-@pytest.mark.parametrize("engine_url", ["postgresql"], indirect=True)
 async def test_a_notice_is_heard_in_another_process_of_the_database(engine, engine_url):
     other = await open_engine(engine_url)
     await other.wait("work", 1)

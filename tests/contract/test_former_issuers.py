@@ -104,7 +104,7 @@ async def brought(plain: World, ca: OldCa) -> AsyncIterator[Brought]:
     folder = plain.services.foundation.settings
     settings = folder.model_copy(update={"former_issuers": ca.folder / "former.toml"})
     services = await build(settings, plain.clock, plain.dice)
-    world = World(services, plain.clock, plain.dice, plain.url, plain.held)
+    world = plain.with_services(services)
     report = await services.ra.certificate_import.run([Path(ca.path("ann.pem"))], "alice")
     assert report.imported == 1
     pem = (ca.folder / "ann.pem").read_bytes()

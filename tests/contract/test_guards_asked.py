@@ -138,7 +138,7 @@ async def test_an_order_that_is_pending_is_asked_for_again_until_there_is_an_ans
 
 async def test_the_certificate_stands_where_the_key_is_and_what_is_lost_is_revoked_for_its_reason(world: World) -> None:
     for customer, reason, told in (
-        (ANN, Reason.LOST, "superseded"),
+        (ANN, Reason.LOST, "key_compromise"),
         (BEN, Reason.COMPROMISED, "key_compromise"),
     ):
         await world.to_active(customer)

@@ -22,7 +22,8 @@ from chopmark.pki import csr, ocsp
 from chopmark.store import db
 from chopmark.va.service_revocation import ServiceKind
 from tests.approved import on_record
-from tests.contract.world import ANN, ROWS, Clock, Dice, World
+from tests.contract.world import ANN, Clock, Dice, World, import_customers
+from tests.installation import found_installation
 from tests.softhsm import MODULE, Device, softhsm
 from tests.vectors.pki.house import openssl, pem
 
@@ -47,11 +48,9 @@ def settings(folder: Path, device: Device, **other) -> Settings:
 @pytest.fixture
 async def world(device, tmp_path) -> AsyncIterator[World]:
     clock, dice, chosen = Clock(), Dice(Random(3)), settings(tmp_path, device)
-    await db.upgrade(chosen.database_url)
-    assert await found_ca(chosen, clock, dice)
-    services = await build(chosen, clock, dice)
-    await services.ra.customer_import.add(ROWS.values(), "alice")
-    made = World(services, clock, dice, chosen.database_url)
+    await found_installation(chosen, clock, dice)
+    made = await World.opened(chosen, clock, dice)
+    await import_customers(made.services)
     yield made
     await made.close()
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ async def test_it_proves_a_renewal_and_is_superseded_when_the_new_one_is_proved(
     world = brought.world
     errand = await issued(world)
     assert await brought.state() is ImportedState.ACTIVE
-    assert brought.says.asked == [("old", "0A01")] * 2
+    assert brought.says.asked == [("old", "0A01")] * 3, "opened, key bound, confirmed"
     await errand.prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     await world.work()
@@ -136,7 +137,7 @@ async def test_a_signature_by_another_key_proves_nothing(brought: Brought) -> No
         brought.world.services.ra.rekey.bind_key(errand.caller, errand.id, errand.key.request(), proof)
     )
     assert refused.field == "proof"
-    assert brought.says.asked == []
+    assert len(brought.says.asked) == 1, "only when the order was opened"
 
 
 async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer_is_told_to_apply(
@@ -154,6 +155,31 @@ async def test_one_that_its_ca_has_revoked_since_renews_nothing_and_the_customer
     assert await errand.state() is OrderState.CANCELLED
     enrolled = await world.to_active(ANN, Operation.ENROL)
     assert await enrolled.state() is OrderState.ACTIVE
+
+
+@pytest.mark.parametrize(
+    ("by_client", "operation", "reason", "said"),
+    [
+        (False, Operation.REKEY, None, "The firm then has it revoked by its issuer"),
+        (True, Operation.REKEY, None, "then its issuer, %(former)s, is asked to revoke it"),
+        (False, Operation.REPLACE, Reason.LOST, "When the new one works, the firm has it revoked by its issuer"),
+        (True, Operation.REPLACE, Reason.LOST, "is asked to revoke it as soon as the new one works"),
+    ],
+)
+async def test_the_terms_say_who_revokes_it_at_its_own_ca_and_no_other_terms_are_accepted(
+    brought: Brought, *, by_client: bool, operation: Operation, reason: Reason | None, said: str
+) -> None:
+    world = with_former(brought.world, replace(old_ca().issuer(), by_client=by_client), brought.says)
+    errand = await world.to_review(ANN, operation, reason=reason)
+    snapshot = await world.services.ra.customer_queries.snapshot(errand.caller, errand.id)
+    rekey, old = world.services.ra.rekey, snapshot.certificate(snapshot.order.old_serial)
+    terms = rekey.consent(snapshot.order, old)
+    assert said in terms.sentences[-1].msgid
+    assert ("former", "舊憑證管理中心") in terms.sentences[-1].values
+    assert sum("old certificate" in one.msgid for one in terms.sentences) == 1
+    of_ours = rekey.consent(snapshot.order)
+    assert (await refusal(rekey.confirm(errand.caller, errand.id, of_ours.sha256))).code == "terms"
+    assert (await errand.confirm()).state is OrderState.ISSUED
 
 
 async def test_its_status_is_asked_again_before_the_new_one_is_issued(brought: Brought) -> None:
@@ -183,6 +209,7 @@ async def test_without_a_statement_that_counts_there_is_no_renewal_and_a_replace
         (UnknownThere(text("too old")), "does not say at the moment"),
         (GoodThere(START), "does not say at the moment"),
         (RevokedThere("key_compromise", START), "has revoked it"),
+        (RevokedThere("certificate_hold", START), "has put it on hold"),
     ],
 )
 async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_says_good_again(
@@ -201,6 +228,51 @@ async def test_a_renewal_that_would_be_refused_is_not_recommended_until_its_ca_s
     assert brought.says.asked == [], "an overview waits for no other company"
     await world.to_active(ANN, Operation.REPLACE, reason=view.advice.reason)
     assert await brought.state() is ImportedState.SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "state"),
+    [
+        (UnknownThere(text("too old")), "former_unknown", ImportedState.ACTIVE),
+        (GoodThere(START), "former_unknown", ImportedState.ACTIVE),
+        (RevokedThere("certificate_hold", START), "former_held", ImportedState.ACTIVE),
+        (RevokedThere("superseded", START), "former_revoked", ImportedState.REVOKED),
+    ],
+)
+async def test_a_renewal_that_would_be_refused_is_not_opened_and_the_refusal_says_to_apply(
+    brought: Brought, answer: StatusThere, code: str, state: ImportedState
+) -> None:
+    world = brought.world
+    brought.says.answer = answer
+    refused = await refusal(world.open(ANN, Operation.REKEY))
+    assert (refused.code, refused.field) == (code, "operation")
+    assert "apply for a new one" in refused.public.msgid
+    assert await world.count("orders", "customer = :ann", ann=ANN) == 0
+    assert await brought.state() is state
+    assert (await world.audit()).sound
+
+
+async def test_what_its_ca_has_put_on_hold_renews_again_when_it_is_released_there(brought: Brought) -> None:
+    errand = await brought.world.open(ANN, Operation.REKEY)
+    brought.says.answer = RevokedThere("certificate_hold", START)
+    assert (await refusal(errand.bind())).code == "former_held"
+    brought.says.answer = GoodThere(START + timedelta(days=1))
+    await errand.bind()
+    assert await errand.state() is OrderState.BOUND
+
+
+@pytest.mark.parametrize("way", ["vault", "none"])
+async def test_where_no_page_can_open_its_key_the_application_is_recommended_and_a_renewal_still_allowed(
+    brought: Brought, way: str
+) -> None:
+    world = brought.world
+    await world.change("UPDATE imported_certificates SET way = :way", way=way)
+    view = await world.services.ra.customer_queries.overview(world.caller(ANN))
+    assert (view.advice.operation, view.advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    assert "this page cannot open it" in view.advice.why.msgid
+    assert may_start(Operation.REKEY, None, view.advice) is None
+    errand = await issued(world)
+    assert (await errand.order()).reason is None
 
 
 async def test_the_status_is_looked_up_only_for_an_imported_certificate_that_would_renew(brought: Brought) -> None:
@@ -222,6 +294,7 @@ async def test_a_row_that_somebody_wrote_into_the_database_renews_nothing(brough
     assert certificate is not None
     world.held[ANN] = Held(brought.key, certificate)
     errand = await world.open(ANN, Operation.REKEY)
+    brought.says.asked.clear()
     assert (await refusal(errand.bind())).code == "former_issuer"
     assert brought.says.asked == []
 
@@ -265,6 +338,56 @@ async def test_one_that_is_found_again_is_released_by_two_people_and_renews_agai
     await (await issued(world)).prove()
     assert await brought.state() is ImportedState.SUPERSEDED
     assert (await refusal(release(serial, *PEOPLE))).code == "not_on_hold"
+    assert (await world.audit()).sound
+
+
+async def test_two_people_put_one_on_hold_here_and_are_told_that_its_own_ca_is_not(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    hold = world.services.ra.suspension.hold
+    assert (await refusal(hold(serial, "alice", "ALICE"))).field == "approved_by"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=True) == 0
+    assert "It is on hold here only. old, which issued it, cannot be asked for a hold" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.HELD
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await refusal(world.open(ANN, Operation.REKEY))).code == "renewal_window"
+    (record,) = await world.records(Event.RA_CERTIFICATE_HELD)
+    facts = json.loads(record["facts"])
+    assert (facts["serial"], facts["by"], facts["approved_by"]) == (serial, *PEOPLE)
+    assert any("certificate_held" in row["facts"] for row in await world.notices())
+    assert await world.count("work", "kind = 'hold'") == 0, "our CA has nothing to hold"
+    assert await certificates.suspend(settings, serial, *PEOPLE, held=False) == 0
+    assert "on hold here only" not in capsys.readouterr().out
+    await (await issued(world)).prove()
+    assert await brought.state() is ImportedState.SUPERSEDED
+    assert (await refusal(hold(serial, *PEOPLE))).code == "not_in_force"
+    assert (await world.audit()).sound
+
+
+async def test_one_of_an_import_that_does_not_count_is_not_put_on_hold(brought: Brought) -> None:
+    world = brought.world
+    await world.change("UPDATE certificate_imports SET state = 'given_up'")
+    await refusal(world.services.ra.suspension.hold(Serial(brought.fingerprint), *PEOPLE))
+    assert await world.count("imported_certificates", "state = 'active'") == 1
+
+
+async def test_the_firm_revokes_one_for_good_and_has_its_own_ca_asked(
+    brought: Brought, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, settings, serial = brought.world, brought.world.services.foundation.settings, Serial(brought.fingerprint)
+    errand = await world.to_review(ANN, Operation.REKEY)
+    revoke = partial(certificates.revoke_certificate, settings, serial, "death", "2026-17", *PEOPLE)
+    assert await revoke() == 0
+    assert f"`chopmark certificates revoked {serial} --by ... --approved-by ...`" in capsys.readouterr().out
+    assert await brought.state() is ImportedState.REVOKED
+    assert await errand.state() in {OrderState.REFUSED, OrderState.CANCELLED}
+    (due,) = await brought.imported.asked_to_revoke()
+    assert due.fingerprint == brought.fingerprint
+    assert await world.count("work", "kind = 'revoke'") == 0, "our CA has nothing to revoke"
+    assert (await refusal(revoke())).code == "over"
+    view = await world.services.ra.customer_queries.overview(errand.caller)
+    assert view.advice.operation is Operation.ENROL
     assert (await world.audit()).sound
 
 
@@ -401,6 +524,7 @@ async def test_a_row_that_was_moved_to_another_customer_renews_nothing(brought: 
     await world.change("UPDATE imported_certificates SET customer = :ben", ben=BEN)
     world.held[BEN] = Held(brought.key, world.held[ANN].certificate)
     errand = await world.open(BEN, Operation.REKEY)
+    brought.says.asked.clear()
     assert (await refusal(errand.bind())).code == "former_customer"
     assert brought.says.asked == []
 
@@ -409,7 +533,7 @@ async def test_the_serial_number_that_is_asked_for_is_the_certificates_and_not_t
     await brought.world.change("UPDATE imported_certificates SET serial = 'FFFF'")
     errand = await brought.world.open(ANN, Operation.REKEY)
     await errand.bind()
-    assert brought.says.asked == [("old", "0A01")]
+    assert brought.says.asked == [("old", "0A01")] * 2
 
 
 async def test_a_new_one_is_not_active_when_the_old_one_has_ended_since_it_was_issued(brought: Brought) -> None:

@@ -23,7 +23,7 @@ from chopmark.ra.customer_import.ports import Allowed
 from chopmark.store.repositories.messaging.outbox import queue
 from tests.contract.issuers.peers import free_port
 from tests.contract.test_delivery import Gateway, delivery
-from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, refusal, world_fixture
+from tests.contract.world import ANN, BEN, DAN, EVE, ROWS, Errand, World, import_customers, refusal, world_fixture
 
 world = world_fixture()
 NEW_MOBILE, NEW_EMAIL = "0955000111", "thief@example.net"
@@ -247,7 +247,7 @@ async def test_what_was_approved_or_sent_before_the_record_changed_approves_noth
 
 async def test_a_sheet_that_stays_the_same_voids_nothing(world: World) -> None:
     coded = await world.to_review(ANN)
-    assert (await world.services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+    await import_customers(world.services)
     assert (await coded.confirm()).state is OrderState.ISSUED
 
 

@@ -12,13 +12,16 @@ from chopmark.audit.events import Event
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Channel, Operation
 from chopmark.ra.reminders.own import OwnReminders
+from chopmark.ra.reminders.ports import ReminderState
 from chopmark.tw.zone import local_date
-from tests.contract.test_expiries import dead, version_of
+from tests.contract.test_expiries import dead, reminded, version_of
 from tests.contract.world import ANN, DAN, World, world_fixture
 
 world = world_fixture()
 EARLY_MARCH = datetime(2027, 3, 5, 2, 0, tzinfo=UTC)
 LONG_BEFORE = datetime(2026, 12, 1, 2, 0, tzinfo=UTC)
+A_WEEK_BEFORE = datetime(2027, 2, 21, 2, 0, tzinfo=UTC)
+ENDED = datetime(2027, 4, 1, 2, 0, tzinfo=UTC)
 ONLY_THE_LAST = datetime(2027, 3, 28, 2, 0, tzinfo=UTC)
 
 
@@ -45,6 +48,13 @@ async def test_everything_that_will_be_sent_is_shown_with_its_day_and_channel(wo
     }
     await ask(world, Channel.MOBILE)
     assert {channel for _, channel in planned(await shown(world)).values()} == {Channel.MOBILE}
+    await reminded(world, ANN, channel="email")  # the step of the day before the last
+    lines = {line.step.word: (line.state, line.channel) for line in (await shown(world)).lines}
+    assert lines.pop("1") == (ReminderState.SENT, Channel.EMAIL)
+    assert set(lines.values()) == {(ReminderState.PLANNED, Channel.MOBILE)}
+    world.clock.at = ENDED
+    own = await shown(world)
+    assert (own.present, own.lines, own.pauses) == (None, (), ())
 
 
 async def test_a_pause_leaves_out_what_falls_into_it_and_never_the_last_days(world: World) -> None:
@@ -62,6 +72,9 @@ async def test_a_pause_leaves_out_what_falls_into_it_and_never_the_last_days(wor
         with pytest.raises(Refused) as refused:
             await ask(world, until=wrong)
         assert refused.value.refusal.code == "pause"
+    later = int(datetime(2027, 4, 1, tzinfo=UTC).timestamp() * 1000)  # as when fewer days were urgent
+    await world.change("UPDATE reminder_preferences SET paused_until = :later", later=later)
+    assert {line.step.word: line.paused for line in (await shown(world)).lines} == paused
     await ask(world)
     assert not any(line.paused for line in (await shown(world)).lines)
     assert (await world.audit()).findings == ()
@@ -76,6 +89,10 @@ async def test_a_pause_is_offered_only_where_it_leaves_a_reminder_out(world: Wor
     weeks = (first + timedelta(days=7), first + timedelta(days=14))
     assert pauses[:2] == weeks, "weeks of today would change nothing"
     assert pauses[-1] == date(2027, 3, 28)
+    world.clock.at = A_WEEK_BEFORE
+    offered = (await shown(world)).pauses
+    assert local_date(A_WEEK_BEFORE) + timedelta(days=7) == first, "the reminder of that day comes after the pause"
+    assert offered == (*(first + timedelta(days=days) for days in (7, 14, 21)), date(2027, 3, 28))
     world.clock.at = ONLY_THE_LAST
     assert (await shown(world)).pauses == ()
 

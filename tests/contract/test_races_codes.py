@@ -5,7 +5,7 @@ A node is a process of its own: it shares nothing with the others but the databa
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import pytest
@@ -64,14 +64,12 @@ class Naive(ChallengeRepository):
     ) -> Charged | Refusal:
         found = await self.get(challenge.id)
         assert found is not None
-        charged = found.charge(now)
+        refused, charged = found.refusal(now), found.attempts + 1
         await self.barrier.wait()
-        if isinstance(charged, Refusal):
-            return charged
-        await self.world.change(
-            "UPDATE challenges SET attempts = :n WHERE id = :id", n=charged.attempts, id=challenge.id
-        )
-        return Charged(charged)
+        if refused is not None:
+            return refused
+        await self.world.change("UPDATE challenges SET attempts = :n WHERE id = :id", n=charged, id=challenge.id)
+        return Charged(replace(found, attempts=charged))
 
     async def right(
         self,
@@ -84,10 +82,10 @@ class Naive(ChallengeRepository):
     ) -> Refusal | None:
         found = await self.get(challenge.id)
         assert found is not None
-        used = found.consume(now)
+        refused = found.refusal(now)
         await self.barrier.wait()
-        if isinstance(used, Refusal):
-            return used
+        if refused is not None and refused.code != "code_blocked":  # the right answer may be the last one
+            return refused
         await self.world.change("UPDATE challenges SET state = 'consumed' WHERE id = :id", id=challenge.id)
         return None
 

@@ -1,6 +1,6 @@
 """Reminders on both databases: who is told, when, by which channel, and what stops it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
 import pytest
@@ -10,10 +10,11 @@ from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import customer_stream
-from chopmark.core.types import Channel, CustomerId
+from chopmark.core.types import Channel, CustomerId, text
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.ports import FaultReason, GatewayFault, Verdict
 from chopmark.messaging.reports import Report, ReportState
+from chopmark.ra.former_issuers import GoodThere, NoStatus, RevokedThere, StatusThere, UnknownThere
 from chopmark.ra.reminders.policy import Hours, Step
 from chopmark.ra.reminders.ports import Wishes
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
@@ -29,6 +30,20 @@ FRIDAY = taipei(2026, 7, 31, 23, 59, 59)
 DEAD = GatewayFault(FaultReason.DESTINATION, Verdict.FINAL)
 BUSY = GatewayFault(FaultReason.BUSY, Verdict.LATER)
 LOST = GatewayFault(FaultReason.TIMEOUT, Verdict.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Known(NoStatus):
+    """What is known of every imported certificate; None where its CA would have to be asked, which nobody may do."""
+
+    answer: StatusThere | None
+
+    async def status_of(self, issuer: str, serial: str, now: datetime) -> StatusThere:
+        raise AssertionError("a reminder asks no other company")
+
+    async def known_of(self, issuer: str, serial: str, now: datetime) -> StatusThere | None:
+        assert (issuer, serial) == ("old", "01")
+        return self.answer
 
 
 @pytest.fixture
@@ -131,6 +146,35 @@ async def test_imported_certificates_are_told_unless_ours_or_a_later_one_took_th
     assert {customer for _, _, customer in reminded.sent} == {ANN}
 
 
+@pytest.mark.parametrize(
+    ("answer", "way", "applies"),
+    [
+        (GoodThere(FRIDAY), "file", False),
+        (None, "file", False),
+        (UnknownThere(text("late")), "file", True),
+        (GoodThere(FRIDAY - timedelta(days=90)), "file", True),
+        (RevokedThere("superseded"), "file", True),
+        (GoodThere(FRIDAY), "vault", True),
+        (GoodThere(FRIDAY), "none", True),
+    ],
+)
+async def test_a_reminder_says_to_apply_where_an_imported_certificate_cannot_be_renewed(
+    reminded: Reminded, answer: StatusThere | None, way: str, applies: bool
+) -> None:
+    await reminded.imported(ANN, FRIDAY, 1)
+    await reminded.world.change("UPDATE imported_certificates SET way = :way", way=way)
+    await reminded.certificate(BEN, FRIDAY)
+    reminded.former = Known(answer)
+    await reminded.until(2026, 7, 1)
+    said = {str(one.customer): one for one in reminded.mail.got}
+    assert said.keys() == {ANN, BEN}
+    assert ("申請新憑證" in said[ANN].text.reveal()) is applies
+    entry = said[ANN].attachment
+    assert entry is not None
+    assert ("申請" in entry.content.decode()) is applies
+    assert "申請" not in said[BEN].text.reveal(), "one of ours renews"
+
+
 async def test_after_a_long_outage_only_the_newest_step_is_told(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
     await reminded.until(2026, 7, 12)
@@ -185,6 +229,19 @@ async def test_a_dead_number_is_noted_and_the_mail_is_sent_instead(reminded: Rem
     ]
     rows = await reminded.world.rows("SELECT customer, channel, version, why FROM unreachable_contacts")
     assert rows == [{"customer": ANN, "channel": "mobile", "version": 1, "why": "destination"}]
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [(FaultReason.DESTINATION, "unreachable"), (FaultReason.CONTENT, "failed")]
+)
+async def test_what_no_gateway_takes_ends_with_the_last_reason(
+    reminded: Reminded, reason: FaultReason, state: str
+) -> None:
+    await reminded.certificate(DAN, FRIDAY)  # has no mail address
+    reminded.sms.answers = [GatewayFault(reason, Verdict.FINAL)]
+    await reminded.until(2026, 7, 1)
+    rows = await reminded.world.rows("SELECT state, why FROM reminders")
+    assert rows == [{"state": state, "why": reason.value}]
 
 
 async def test_a_report_that_nothing_arrived_marks_the_contact_and_one_that_it_did_frees_it(reminded: Reminded) -> None:

@@ -73,7 +73,7 @@ async def restarted(world: World, **other: Any) -> World:
     """The counter as it starts after the rollover, with the customers' keys as they were."""
     services = await build(settings_with(world.services.foundation.settings, **other), world.clock, world.dice)
     world.nodes.append(services)
-    return World(services, world.clock, world.dice, world.url, world.held)
+    return world.with_services(services)
 
 
 def openssl(*words: object) -> str:

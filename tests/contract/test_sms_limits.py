@@ -25,7 +25,7 @@ def counting(world: World, **changes: Any) -> World:
     failures = FailureRepository(services.foundation.engine)
     rekey = Rekey(context, services.ra.verifier, failures, services.ca.certifier)
     ra = replace(services.ra, context=context, rekey=rekey)
-    return World(replace(services, ra=ra), world.clock, world.dice, world.url, world.held)
+    return world.with_services(replace(services, ra=ra))
 
 
 async def asked(world: World, customer: str, address: str, channel: Channel = Channel.MOBILE) -> str:
@@ -90,7 +90,7 @@ async def with_countries(world: World, written: str, abroad: int = 200) -> World
     dice = Dice(Random(7))
     services = await build(settings, world.clock, dice)
     world.nodes.append(services)
-    return World(services, world.clock, dice, world.url, world.held)
+    return world.with_services(services, dice)
 
 
 async def test_numbers_of_other_countries_get_codes_where_the_settings_say_so_and_a_clear_no_elsewhere(

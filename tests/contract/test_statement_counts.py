@@ -21,7 +21,6 @@ import httpx2
 import pytest
 
 from chopmark.app.foundation import Opening
-from chopmark.app.founding import found_ca
 from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
@@ -29,14 +28,14 @@ from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import AccountNumber, Channel, CustomerId, Operation, OrderId, Reason
 from chopmark.demo.journey import HttpTransport, Journey, Wanted
-from chopmark.store import db
 from chopmark.store.engine.opening import open_engine
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.postgres import SESSION
 from chopmark.store.engine.script import Batch, Bundle, Notify, Script
 from chopmark.web import app
 from tests import postgres
-from tests.contract.world import ANN, BEN, EVE, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice, World
+from tests.contract.world import ANN, BEN, EVE, FAY, GUS, PASSWORD_LOGIN, ROWS, Clock, Dice, World, import_customers
+from tests.installation import found_installation
 from tests.wire import Wire, listening
 
 ROUND_TRIPS = {
@@ -228,10 +227,9 @@ class Requests(HttpTransport):
 async def founded(folder: Path, url: str) -> Settings:
     """An installation with a CA and customers."""
     settings, clock, dice = Settings(mode="demo", data=folder, database=url), Clock(), Dice(Random(1))
-    await db.upgrade(url)
-    await found_ca(settings, clock, dice)
+    await found_installation(settings, clock, dice)
     services = await build(settings, clock, dice)
-    await services.ra.customer_import.add(ROWS.values(), "alice")
+    await import_customers(services)
     await services.close()
     return settings
 
@@ -253,13 +251,9 @@ async def journeys(settings: Settings, opening: Opening, count: Count) -> dict[s
 
 async def worked(settings: Settings, opening: Opening, count: Count) -> dict[str, int]:
     """The cost of the worker's jobs: with one thing to do, with three, and with nothing."""
-    services, cost = await build(settings, Clock(), Dice(Random(2)), opening), dict[str, int]()
-    world = World(
-        services,
-        cast("Clock", services.foundation.clock),
-        cast("Dice", services.foundation.entropy),
-        settings.database_url,
-    )
+    clock, dice, cost = Clock(), Dice(Random(2)), dict[str, int]()
+    services = await build(settings, clock, dice, opening)
+    world = World(services, clock, dice)
     jobs = {task.name: task.job for task in tasks(services)}
 
     async def counted(name: str, job: str) -> None:

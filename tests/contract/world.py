@@ -1,22 +1,14 @@
-"""The world of tests that call the verbs of `ra` directly, without HTTP: on SQLite and PostgreSQL.
+"""The installation of tests that call the verbs of `ra` directly, without HTTP: on SQLite and PostgreSQL.
 
-A test gets a `World`: the services of an installation with a CA of its own, synthetic customers, and a clock and
-random numbers that the test controls. An `Errand` takes one customer's order through its steps; results are the verbs'
-own values, and refusals are raised. Since no web server is in between, such a test can stop at any point, for example
-between two transactions, and runs once on each engine.
-
-The other world, `tests/web/counter.py`, is for tests of the web interface: its errands send HTTP requests to the portal
-of the demo and get answers with a status, headers and cookies. The two are apart because their results differ. What a
-rule decides is tested here; how it is asked for and answered over HTTP is tested there.
-
-Founding a CA takes a second, so each process founds one for each engine and copies it for every test.
+A test gets a `World`: an installation with a CA of its own and synthetic customers. An `Errand` takes one customer's
+order through its steps; results are the verbs' own values, and refusals are raised. Since no web server is in between,
+such a test can stop at any point, for example between two transactions, and runs once on each engine.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
@@ -26,10 +18,8 @@ from typing import Any
 
 import pytest
 
-from chopmark.app.founding import found_ca
 from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
-from chopmark.app.worker import tasks
 from chopmark.audit.events import Event
 from chopmark.audit.findings import Report
 from chopmark.audit.headfile import read_heads
@@ -63,18 +53,16 @@ from chopmark.ra.recorded import rules_of
 from chopmark.ra.rekey import Rekey
 from chopmark.ra.revocation import Revocation
 from chopmark.stepup.challenge import Challenge
-from chopmark.store import db
-from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Value
 from chopmark.store.repositories.ca.certificates import CertificateRepository
 from chopmark.store.repositories.records import LEAF, record_of
 from chopmark.store.repositories.stepup.challenges import FailureRepository
 from chopmark.va.timestamp import TimestampAuthority
 from tests import postgres
-from tests.tables import START, Clock, Tables
+from tests.installation import Dice, Installation, found_installation, prepared, shared_folder
+from tests.tables import START, Clock
 
-__all__ = ["START", "Clock"]
-"""Defined in `tests.tables`; tests may import them from here together with the world."""
+__all__ = ["START", "Clock", "Dice"]
+"""Tests may import them from here together with the world."""
 
 EST_URL = "https://est.example.com"
 """Set, so that a program of a customer may make the key (EST)."""
@@ -119,19 +107,6 @@ ROWS = {
 }
 
 
-@dataclass
-class Dice:
-    """Repeatable random numbers; what a test has put into `loaded` comes first."""
-
-    random: Random
-    loaded: deque[bytes] = field(default_factory=deque)
-
-    def token(self, size: int) -> bytes:
-        if self.loaded and len(self.loaded[0]) == size:
-            return self.loaded.popleft()
-        return self.random.randbytes(size)
-
-
 @dataclass(frozen=True)
 class Held:
     """A certificate with its key, as the customer's computer keeps it."""
@@ -141,19 +116,10 @@ class Held:
 
 
 @dataclass
-class World(Tables):
+class World(Installation):
     """An installation, and the keys on the computers of its customers (`held`)."""
 
-    services: Services
-    clock: Clock
-    dice: Dice
-    url: str
     held: dict[str, Held] = field(default_factory=dict)
-    nodes: list[Services] = field(default_factory=list)
-
-    @property
-    def engine(self) -> Engine:
-        return self.services.foundation.engine
 
     # orders -----------------------------------------------------------------------------------------------------
 
@@ -236,11 +202,10 @@ class World(Tables):
 
     async def node(self, number: int) -> "World":
         """Return another process of the same installation, with services of its own."""
-        settings = self.services.foundation.settings.model_copy(update={"node": number})
         dice = Dice(Random(1000 + number))
-        services = await build(settings, self.clock, dice)
+        services = await build(self.settings.model_copy(update={"node": number}), self.clock, dice)
         self.nodes.append(services)
-        return World(services, self.clock, dice, self.url, self.held)
+        return self.with_services(services, dice)
 
     def with_issuer(self, issuer: Issuer) -> "World":
         """Return the same installation with another issuer."""
@@ -249,8 +214,7 @@ class World(Tables):
         revocation = Revocation(services.ra.context, issuer)
         counter = CustomerQueries(services.ra.context, services.foundation.calendar, overlap=issuer.allows_overlap)
         ra = replace(services.ra, rekey=rekey, revocation=revocation, customer_queries=counter)
-        changed = replace(services, ra=ra)
-        return World(changed, self.clock, self.dice, self.url, self.held)
+        return self.with_services(replace(services, ra=ra))
 
     @property
     def books(self) -> Books:
@@ -283,28 +247,7 @@ class World(Tables):
         """Mark the notices that an order was opened as sent, for tests that count what else is sent."""
         await self.change("UPDATE work SET done_at = 0 WHERE facts LIKE '%order_opened%' AND done_at IS NULL")
 
-    # jobs -------------------------------------------------------------------------------------------------------
-
-    async def once(self, name: str) -> int:
-        """Run one of the worker's jobs once."""
-        (job,) = [task.job for task in tasks(self.services) if task.name == name]
-        return await job()
-
-    async def work(self) -> None:
-        """Run the worker's jobs until nothing waits any more."""
-        wanted = {"deliver-0", "revoke", "publish", "sequence"}
-        jobs = [task.job for task in tasks(self.services) if task.name in wanted]
-        for job in jobs:
-            while await job():
-                pass
-
     # what is left behind -----------------------------------------------------------------------------------------
-
-    async def count(self, table: str, where: str = "1 = 1", **values: Value) -> int:
-        return int((await self.rows(f"SELECT COUNT(*) AS n FROM {table} WHERE {where}", **values))[0]["n"])
-
-    async def records(self, event: Event) -> list[dict[str, Any]]:
-        return await self.rows("SELECT * FROM leaves WHERE event = :event ORDER BY entry", event=event.value)
 
     async def stored_certificate(self, serial: Serial) -> SubscriberCertificate:
         found = await self.services.ra.context.certificates.get(serial)
@@ -332,16 +275,12 @@ class World(Tables):
         """Sequence all records and verify the whole audit tree against the heads file."""
         await self.once("sequence")
         services = self.services
-        lines = read_heads(services.foundation.settings.data / "heads.jsonl")
+        lines = read_heads(self.data / "heads.jsonl")
         async with services.foundation.audit_repository.snapshot() as source:
             keys = AuditKeys([services.foundation.audit_key])
             beside = Beside(source, rules_of(services.foundation.policy))
             now, public = self.clock.now(), [services.audit.head_signer.public_key]
             return await verify(source, keys, public, lines, now, beside=beside, merge_delay=WHENEVER)
-
-    async def close(self) -> None:
-        for services in [*self.nodes, self.services]:
-            await services.close()
 
 
 @dataclass
@@ -424,9 +363,7 @@ class Errand:
 
     async def code(self) -> str:
         """Return the newest code, as it is sent."""
-        code = self.services.ra.verifier.code_of(await self.challenge())
-        assert code is not None
-        return code.reveal()
+        return await self.world.code_of(self.id)
 
     async def wrong_code(self, step: int = 1) -> str:
         code = await self.code()
@@ -454,7 +391,9 @@ class Errand:
         assert await self.services.ra.rekey.issuing.submit(snapshot, await self.terms(), acting) is not None
 
     async def terms(self) -> str:
-        return self.services.ra.rekey.consent(await self.order()).sha256
+        snapshot = await self.services.ra.customer_queries.snapshot(self.caller, self.id)
+        old = snapshot.certificate(snapshot.order.old_serial)
+        return self.services.ra.rekey.consent(snapshot.order, old).sha256
 
     async def confirm(self) -> Order:
         return (await self.services.ra.rekey.confirm(self.caller, self.id, await self.terms())).order
@@ -496,40 +435,42 @@ class _Template:
     dsn: str | None
 
 
-_templates: dict[tuple[str, str], _Template] = {}
+_templates: dict[Path, _Template] = {}
 
 
 def _settings(folder: Path, database: str, **settings: Any) -> Settings:
     return Settings(**{"mode": "demo", "data": folder, "database": database, "est_url": EST_URL, **settings})
 
 
-async def found_template(folder: Path, dsn: str | None) -> None:
+async def import_customers(services: Services) -> None:
+    """Import the customers' sheet."""
+    assert (await services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
+
+
+async def found_template(folder: Path, dsn: str | None = None) -> None:
     """Found an installation with a CA and the customers in this folder, and in this database where one is named."""
     settings = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}")
     clock, dice = Clock(), Dice(Random(1))
-    await db.upgrade(settings.database_url)
-    assert await found_ca(settings, clock, dice)
-    services = await build(settings, clock, dice)
-    report = await services.ra.customer_import.add(ROWS.values(), "alice")
-    assert report.imported == len(ROWS)
-    await services.close()
+    await found_installation(settings, clock, dice)
+    made = await World.opened(settings, clock, dice)
+    await import_customers(made.services)
+    await made.close()
 
 
-async def _template(cluster: postgres.Cluster | None, base: Path) -> _Template:
-    """Return the installation that tests copy: founded once per process and engine, or prepared by tools/mutants."""
-    name = ("sqlite", "") if cluster is None else ("postgresql", str(cluster.directory))
-    if name not in _templates:
-        ready = Path(os.environ.get(postgres.TEMPLATES, base)) / name[0]
-        if cluster is not None and (ready / "dsn").exists():
-            _templates[name] = _Template(ready, (ready / "dsn").read_text(encoding="ascii"))
-        elif cluster is None and (ready / "house.db").exists():
-            _templates[name] = _Template(ready, None)
+async def _template(cluster: postgres.Cluster | None, factory: pytest.TempPathFactory) -> _Template:
+    """Return the installation that tests copy: founded once per engine, or prepared by tools/mutants."""
+    ready = Path(os.environ.get(postgres.TEMPLATES, shared_folder(factory)))
+    if cluster is None:
+        return _Template(await prepared(ready, "sqlite", found_template), None)
+    if cluster.directory not in _templates:
+        folder, named = ready / "postgresql", ready / "postgresql" / "dsn"
+        if named.exists():
+            dsn = named.read_text(encoding="ascii")
         else:
-            folder = Path(tempfile.mkdtemp(dir=base))
-            dsn = None if cluster is None else await cluster.fresh_database()
+            folder, dsn = Path(tempfile.mkdtemp(dir=factory.getbasetemp())), await cluster.fresh_database()
             await found_template(folder, dsn)
-            _templates[name] = _Template(folder, dsn)
-    return _templates[name]
+        _templates[cluster.directory] = _Template(folder, dsn)
+    return _templates[cluster.directory]
 
 
 BOTH = ("sqlite", "postgresql")
@@ -544,14 +485,12 @@ def world_fixture(engines: tuple[str, ...] = BOTH, **settings: Any) -> Callable[
         request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> AsyncIterator[World]:
         cluster = request.getfixturevalue("postgres_cluster") if request.param == "postgresql" else None
-        template = await _template(cluster, tmp_path_factory.getbasetemp())
+        template = await _template(cluster, tmp_path_factory)
         folder = tmp_path / "house"
         shutil.copytree(template.folder, folder)
         dsn = None if cluster is None else await cluster.fresh_database(template.dsn)
-        clock, dice = Clock(), Dice(Random(2))
-        url = dsn or f"sqlite:///{folder / 'house.db'}"
-        services = await build(_settings(folder, url, **settings), clock, dice)
-        made = World(services, clock, dice, url)
+        chosen = _settings(folder, dsn or f"sqlite:///{folder / 'house.db'}", **settings)
+        made = await World.opened(chosen, Clock(), Dice(Random(2)))
         yield made
         await made.close()
         if cluster is not None and dsn is not None:

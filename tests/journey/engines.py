@@ -41,7 +41,7 @@ PREFERENCES = {
     "intl.accept_languages": "zh-TW",
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
-    "services.foundation.settings.server": "data:,",
+    "services.settings.server": "data:,",
     "toolkit.telemetry.enabled": False,
 }
 

@@ -119,6 +119,17 @@ def nearly_a_year_later(counter: Counter, vaults: Vaults) -> None:
     counter.put_clock_ahead(NEARLY_A_YEAR)
 
 
+def test_a_refusal_that_the_server_renders_takes_the_focus(guest: Guest) -> None:
+    guest.to_sign_in()
+    guest.engine.type("#who", "C99999")
+    guest.engine.type("#password", PASSWORD)
+    guest.engine.click("form[action='/sign-in'] button[type=submit]")
+    guest.engine.until("focused", "return document.activeElement.matches('[data-error-summary]:not([hidden])')")
+    guest.watch.look("a refused sign-in")
+    guest.engine.click("[data-error-list] a")
+    guest.engine.until("at the field", "return document.activeElement.id === 'password'")
+
+
 def test_a_first_application_into_a_file_that_is_opened_again(guest: Guest, tmp_path: Path) -> None:
     number, birth = APPLY[guest.engine.name]
     guest.sign_in(number)

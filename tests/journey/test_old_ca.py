@@ -138,7 +138,16 @@ def test_a_file_of_keytool_without_the_cas_certificate_proves_the_same(
     counter: Counter, browser: Browser, firm: OldFirm
 ) -> None:
     with Visitor.arrive(counter, browser, "en") as visitor:
-        begin(visitor, ALONE, firm.by_keytool(ALONE))
+        begin(visitor, ALONE, firm.file(WHOLE))
+        visitor.see("", "it is the one of the certificate that The Old CA issued, serial number 1002")
+        visitor.refused("This file holds another certificate:", "old_file")
+        visitor.see("", "issued by Old Customer CA, valid until")
+        visitor.see("", "Please choose the file of the certificate that The Old CA issued, serial number 1002")
+        visitor.look()
+        right = firm.by_keytool(ALONE)
+        visitor.secrets.update(secrets_of(right, THEIRS))
+        visitor.page.locator("#old_file").set_input_files(right)
+        visitor.submit("key")
         visitor.step("channel")
 
 

@@ -108,6 +108,7 @@ class Visitor:
         summary = self.page.locator("[data-error-summary]")
         expect(summary).to_contain_text(sentence)
         expect(summary).to_be_visible()
+        expect(summary).to_be_focused()
         if field is not None:
             expect(self.page.locator(f"#{field}-error")).to_contain_text(sentence)
             expect(self.page.locator(f"#{field}-error")).to_be_visible()

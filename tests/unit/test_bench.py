@@ -2,14 +2,17 @@
 
 import json
 import xml.etree.ElementTree as ET
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bench import chart, lapses, people
+from bench import chart, issuing, lapses, people
 from bench.figures import Result, as_json, median, percentile, ratios, shown, spread, table
 from bench.machine import Sample, between
 from bench.profiling import layers
+from chopmark.audit.record import AuditKey, AuditKeys
+from chopmark.ca.approval import Approval, ApprovalTerms, judge
+from chopmark.core.types import OrderId
 from chopmark.ra.customer_import.sheet import Column as SheetColumn
 from chopmark.ra.customer_import.sheet import Row, check_cells
 from chopmark.tw.zone import local_date
@@ -89,6 +92,14 @@ def test_every_made_up_customer_is_a_line_that_intake_takes(i):
     assert checked.mobile == people.mobile(i)
     assert checked.accounts[0].number == people.account(i)
     assert checked.person.value == people.person_id(i)
+
+
+def test_the_records_of_the_orders_that_the_bench_issues_for_show_an_approval():
+    key, order = AuditKey("k", bytes(32)), OrderId("A" * 26)
+    records = issuing.approved_records(order, b"a key", people.number(1), key)
+    terms = ApprovalTerms(AuditKeys([key]), timedelta(hours=1), timedelta(0))
+
+    assert isinstance(judge(order, records, terms), Approval)
 
 
 def test_the_chart_is_well_formed_and_has_a_line_a_series():

@@ -1,27 +1,19 @@
-"""The world of tests of the web interface: they send HTTP requests to the whole application, in one process.
+"""The installation of tests of the web interface: they send HTTP requests to the whole application, in one process.
 
-A test gets a `World`: the services of the demo on SQLite with their web application, and a clock that the test moves. A
-`Browser` keeps cookies and sends form tokens; an `Errand` takes one customer's order through the JSON API. Results are
-HTTP answers, refusals included: a test reads status, headers, cookies and body.
-
-The other world, `tests/contract/world.py`, calls the verbs of `ra` without HTTP, on both database engines. The two are
-apart because their results differ. What a rule decides is tested there; how it is asked for and answered over HTTP is
-tested here.
-
-The demo's past is played once per test run; each test gets a copy of its data directory.
+A test gets a `World`: the demo on SQLite with its web application. A `Browser` keeps cookies and sends form tokens; an
+`Errand` takes one customer's order through the JSON API, with the requests that the demo's own journeys send. Results
+are HTTP answers, refusals included: a test reads status, headers, cookies and body.
 """
 
-import asyncio
-import fcntl
-import functools
 import re
 import shutil
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
+from functools import cache, partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx2
@@ -30,22 +22,24 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from litestar import Litestar
 
 from chopmark.app.foundation import SystemEntropy
-from chopmark.app.founding import found_ca
 from chopmark.app.secrets import write_private
-from chopmark.app.services import Services, build
+from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
-from chopmark.app.worker import tasks
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.demo.former_ca import FormerCa
 from chopmark.demo.history import BEGINS, CLIENT, PASSWORD, Play, SteppingClock, demo_of
+from chopmark.demo.journey import HttpTransport, Journey, b64, unb64
 from chopmark.demo.people import PEOPLE, Person
 from chopmark.ra.enrolment import Enrolment
-from chopmark.store import db
-from chopmark.store.engine.script import Script, query
 from chopmark.web import app
 from chopmark.web.services import WebServices
+from tests.installation import Dice, Installation, found_installation
+from tests.tables import Clock
+
+__all__ = ["b64", "unb64"]
+"""Tests may import them from here together with the world."""
 
 NOW = datetime(2026, 3, 16, 2, 0, tzinfo=UTC)
 """The time at which every test begins: ten in the morning in Taipei."""
@@ -64,8 +58,7 @@ def settings_of(data: Path) -> Settings:
 async def play(data: Path) -> None:
     """Found the demo in an empty directory, as `chopmark demo` does, with a clock that ends at NOW."""
     settings, clock = settings_of(data), SteppingClock(NOW - BEGINS)
-    await db.upgrade(settings.database_url)
-    await found_ca(settings, clock, SystemEntropy())
+    await found_installation(settings, clock, SystemEntropy())
     FormerCa.opened(data / "demo" / "former", clock.now())
     services = await build(settings, clock, SystemEntropy())
     try:
@@ -76,31 +69,7 @@ async def play(data: Path) -> None:
         await services.close()
 
 
-def prepared(shared: Path) -> Path:
-    """Return the data directory of a played demo. The first test process makes it for all."""
-    ready = shared / "counter"
-    with (shared / "counter.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.exists():
-            making = shared / "counter.making"
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir()
-            asyncio.run(play(making))
-            making.rename(ready)
-    return ready
-
-
-def b64(data: bytes) -> str:
-    """base64url without padding (RFC 4648 s.5)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    """The bytes of base64url without padding."""
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-@functools.cache
+@cache
 def _opened_p12(content: bytes, passphrase: bytes) -> tuple[ClientKey, bytes]:
     """Return the key and certificate of a file. Opening takes a second by design, so each file is opened only once."""
     key, certificate, _ = pkcs12.load_key_and_certificates(content, passphrase)
@@ -158,12 +127,9 @@ class Browser:
 
 
 @dataclass
-class World:
-    """The services of an installation with their web application."""
+class World(Installation):
+    """An installation with its web application."""
 
-    services: Services
-    clock: SteppingClock
-    data: Path
     web_services: WebServices
     asgi: Any
     portal: Litestar
@@ -198,25 +164,10 @@ class World:
         assert answer.status_code == 303, answer.text
         return browser
 
-    async def work(self) -> None:
-        """Run the worker's jobs until nothing is left to do."""
-        for task in tasks(self.services):
-            if task.name not in {"sequence", "overdue"}:
-                while await task.job():
-                    pass
-
-    def step(self, **by: float) -> None:
-        """Let time pass."""
-        self.clock.moment += timedelta(**by)
-
-    async def rows(self, sql: str, **values: Any) -> list[Mapping[str, Any]]:
-        """Return rows of the database."""
-
-        def script() -> Script[list[Mapping[str, Any]]]:
-            found = yield query(sql, **values)
-            return [dict(row) for row in found]
-
-        return await self.services.foundation.engine.run(script)
+    async def close(self) -> None:
+        for client in self.clients:
+            await client.aclose()
+        await super().close()
 
     def old_key(self, number: str) -> tuple[ClientKey, bytes]:
         """Return the customer's key and certificate from the .p12 in the demo's folder."""
@@ -263,27 +214,12 @@ class Errand:
         body = {"operation": operation, "account": self.person.account, "key_home": "file", **more}
         return await self.call("/orders", body)
 
-    def proof(self, key: ClientKey, certificate: bytes, nonce: str, purpose: str) -> str:
-        """The signature of a key over the server's challenge."""
-        signed = key.prove(
-            certificate,
-            portal=self.order["portal"],
-            order=OrderId(self.order["id"]),
-            nonce=unb64(nonce),
-            new_spki_sha256=self.key.spki_sha256,
-            purpose=purpose,
-            at=self.world.clock.now(),
-        )
-        return b64(signed)
-
     async def bind(self) -> Answer:
         """Send the new key; for a renewal, signed by the old key."""
-        body = {"csr": b64(self.key.request())}
-        if self.order["needs_old_key"]:
-            old, certificate = self.world.old_key(self.person.number)
-            nonce = (await self.browser.api(f"{self.path}/nonce")).json()["nonce"]
-            body["proof"] = self.proof(old, certificate, nonce, "rekey")
-        return await self.call(f"{self.path}/key", body, "PUT")
+        old = self.world.old_key(self.person.number)[0] if self.order["needs_old_key"] else None
+        step = _Step(self)
+        await step.journey(old).bind()
+        return step.taken
 
     async def possess(self) -> Answer:
         """Prove possession of the key in this login."""
@@ -303,7 +239,7 @@ class Errand:
 
     async def send_code(self, channel: str = "mobile") -> Answer:
         """Have a code sent."""
-        self.world.step(seconds=61)
+        self.world.clock.later(seconds=61)
         return await self.call(f"{self.path}/challenges", {"channel": channel})
 
     async def enter_code(self) -> Answer:
@@ -311,15 +247,11 @@ class Errand:
         code = await self.world.inbox_code(self.browser)
         return await self.call(f"{self.path}/code", {"code": code})
 
-    def birth(self) -> dict[str, str]:
-        """The customer's birth date as the page sends it."""
-        year, month, day = (int(part) for part in self.person.birth.split("-"))
-        era, shown = ("roc", year - 1911) if year > 1911 else ("before_roc", 1912 - year)
-        return {"era": era, "year": str(shown), "month": str(month), "day": str(day)}
-
     async def enter_birth_date(self) -> Answer:
         """Enter the birth date."""
-        return await self.call(f"{self.path}/birth-date", self.birth())
+        step = _Step(self)
+        await step.birth_date(date.fromisoformat(self.person.birth))
+        return step.taken
 
     async def confirm(self, key: str = "") -> Answer:
         """Agree to the terms that were shown."""
@@ -327,9 +259,9 @@ class Errand:
 
     async def prove(self) -> Answer:
         """Prove that the new key works."""
-        nonce = (await self.browser.api(f"{self.path}/nonce")).json()["nonce"]
-        certificate = unb64(self.order["certificate"]["der"])
-        return await self.call(f"{self.path}/prove", {"proof": self.proof(self.key, certificate, nonce, "install")})
+        step = _Step(self)
+        await step.journey().prove()
+        return step.taken
 
     async def until(self, stop: str, operation: str, **more: str) -> "Errand":
         """Start the order and take it on until its next step is `stop`."""
@@ -353,6 +285,31 @@ class Errand:
                     raise AssertionError(f"the order stands at {other}, not at {stop}")
         assert answer.is_success, answer.text
         return self
+
+
+class _Step(HttpTransport):
+    """One step of an errand: the request is the demo's, and its answer is kept, a refusal too."""
+
+    taken: Answer
+
+    def __init__(self, errand: Errand) -> None:
+        self._errand = errand
+        self.order = errand.order
+
+    def journey(self, old: ClientKey | None = None) -> Journey:
+        """Return the customer of this errand."""
+        world, key = self._errand.world, self._errand.key
+        code = partial(world.inbox_code, self._errand.browser)
+        return Journey(self, world.clock.now, lambda: code, key, key.request(), old_key=old)
+
+    async def nonce(self) -> bytes:
+        """A nonce is no answer of the errand."""
+        return unb64((await self._errand.browser.api(f"{self._errand.path}/nonce")).json()["nonce"])
+
+    async def call(self, step: str, method: str, path: str, body: Mapping[str, Any], status: int) -> dict[str, Any]:
+        self.taken = await self._errand.call(path, body, method)
+        found: dict[str, Any] = self.taken.json()
+        return found
 
 
 async def errand(world: World, number: str) -> Errand:
@@ -380,17 +337,15 @@ def _portal(through: WebServices) -> Litestar:
 async def opened(played: Path, data: Path, settings: Callable[[Path], Settings] = settings_of) -> AsyncIterator[World]:
     """Open a World on a copy of the played demo."""
     shutil.copytree(played, data)
-    clock = SteppingClock(NOW)
-    services = await build(settings(data), clock, SystemEntropy())
+    clock, dice = Clock(NOW), Dice(Random(3))
+    services = await build(settings(data), clock, dice)
+    through = web_services(services, await demo_of(services))
+    portal = _portal(through)
+    world = World(services, clock, dice, through, app.in_front(through, portal), portal)
     try:
-        through = web_services(services, await demo_of(services))
-        portal = _portal(through)
-        world = World(services, clock, data, through, app.in_front(through, portal), portal)
         yield world
-        for client in world.clients:
-            await client.aclose()
     finally:
-        await services.close()
+        await world.close()
 
 
 _ALWAYS = {"type", "title", "status", "detail", "kind", "request_id"}

@@ -289,8 +289,8 @@ def steps(w: Setting) -> dict[str, Page]:
     """Return the steps of an order, in the manual's order, with their states."""
     f = w.frame(ServiceKey.CERTIFICATES, "/certificates/apply")
     rekey, enrol, revoke = Operation.REKEY, Operation.ENROL, Operation.REVOKE
-    old = s.OldCertificate(SERIAL, "ab" * 32, NOW + timedelta(days=20))
     ca = w.brand.ca_name.to(w.lang)
+    old = s.OldCertificate(SERIAL, "ab" * 32, NOW + timedelta(days=20), ca)
     late = replace(CHALLENGE, remaining_s=0, resend_in_s=0, attempts_left=2, channel=Channel.EMAIL)
     cooling = replace(MOBILE, eligible=False, why_not=COOLING)
     browser, file = KeyHome.BROWSER, KeyHome.FILE

@@ -90,5 +90,5 @@ async def test_a_request_in_flight_elsewhere_is_waited_for_and_then_refused(worl
     said = problem(await order.call("/orders", body, key="k"))
     assert (said["status"], said["code"]) == (409, "in_flight")
     assert not await world.rows("SELECT id FROM orders WHERE customer = 'C10005'")
-    world.step(seconds=IN_FLIGHT_MS // 1000 + 1)
+    world.clock.later(seconds=IN_FLIGHT_MS // 1000 + 1)
     assert (await order.call("/orders", body, key="k")).status_code == 201, "its node has died: the repeat takes over"

@@ -39,7 +39,7 @@ async def nobody_is_signed_in(world: World) -> Answer:
 @refusal(401, "unauthenticated")
 async def the_session_has_ended(world: World) -> Answer:
     browser = await world.signed_in("C10001")
-    world.step(minutes=11)
+    world.clock.later(minutes=11)
     return await browser.get("/api/v1/overview")
 
 
@@ -166,7 +166,7 @@ async def a_code_with_a_letter(world: World) -> Answer:
 async def a_code_that_is_too_old(world: World) -> Answer:
     order = await (await errand(world, "C10001")).until("code", "rekey")
     code = await world.inbox_code(order.browser)
-    world.step(seconds=301)
+    world.clock.later(seconds=301)
     return await order.call(f"{order.path}/code", {"code": code})
 
 

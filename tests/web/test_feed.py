@@ -32,7 +32,7 @@ class Sequencer:
 
 
 async def sequence(world: World) -> Sequencer:
-    world.clock.moment += timedelta(minutes=5)  # the lease of whoever played the demo's past is over
+    world.clock.at += timedelta(minutes=5)  # the lease of whoever played the demo's past is over
     made = Sequencer(world)
     await made.run()
     return made

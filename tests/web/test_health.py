@@ -47,7 +47,7 @@ async def change(world: World, sql: str, **values: Any) -> None:
         yield query(sql, **values)
 
     await world.services.foundation.engine.run(script)
-    world.step(seconds=1)
+    world.clock.later(seconds=1)
 
 
 async def ready(world: World) -> tuple[int, Mapping[str, Any]]:
@@ -116,9 +116,9 @@ async def test_work_that_waits_for_longer_than_a_code_may_is_not_ready(world: Wo
         "VALUES ('w', 'notice', '{}', 0, :at, 0)",
         at=int(NOW.timestamp() * 1000),
     )
-    world.clock.moment = NOW + WAITED_TOO_LONG
+    world.clock.at = NOW + WAITED_TOO_LONG
     assert (await ready(world))[0] == 200
-    world.step(seconds=1)
+    world.clock.later(seconds=1)
     status, said = await ready(world)
     assert (status, said["checks"]["queue"]) == (503, "Work has been waiting for 121 seconds: does a worker run?")
     await delivered(world)
@@ -133,13 +133,13 @@ async def test_a_flood_of_probes_is_one_look_a_second(world: World) -> None:
     counted.go_on.set()
     assert await asyncio.gather(*flood) == [{"one": "ok"}] * 100
     assert counted.asked == 1
-    world.step(seconds=0.999)
+    world.clock.later(seconds=0.999)
     await health.look()
     assert counted.asked == 1
-    world.step(seconds=0.001)
+    world.clock.later(seconds=0.001)
     await health.look()
     assert counted.asked == 2
-    world.clock.moment -= timedelta(days=1)
+    world.clock.at -= timedelta(days=1)
     await health.look()
     assert counted.asked == 3
 
@@ -230,5 +230,5 @@ async def test_a_process_whose_clock_has_leapt_is_not_ready(world: World) -> Non
     services = replace(world.services, audit=replace(world.services.audit, clockwatch=watch))
     check = checks(services)["clock"]
     assert await check() is None
-    world.step(days=1)
+    world.clock.later(days=1)
     assert await check() == "The clock cannot be believed."

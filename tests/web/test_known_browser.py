@@ -143,6 +143,6 @@ async def test_time_stamps_have_a_budget_for_each_network_and_write_nothing(worl
     assert [answer.status_code for answer in answers] == [200] * PER_NETWORK + [429] * 5
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
     assert (await ask("198.51.100.1")).status_code == 200
-    world.step(seconds=61)
+    world.clock.later(seconds=61)
     assert (await ask("203.0.113.7")).status_code == 200
     assert (await world.rows("SELECT count(*) AS n FROM leaves"))[0]["n"] == before

@@ -79,10 +79,10 @@ async def test_anything_else_with_the_old_id_is_refused(world: World, key: str, 
 
 async def test_after_a_minute_it_is_too_late(world: World) -> None:
     order, before, _, code = await answered(world)
-    world.step(seconds=59)
+    world.clock.later(seconds=59)
     assert (await repeat(order, before, code)).status_code == 200
     order, before, _, code = await answered_again(world, order)
-    world.step(seconds=60)
+    world.clock.later(seconds=60)
     assert (await repeat(order, before, code)).status_code == 401
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields, replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from chopmark.web.brand import (
 )
 from chopmark.web.i18n import Bilingual, Lang, Translator, load_catalogues
 from chopmark.web.pages import views as v
+from chopmark.web.pages.prepared import PreparedPages
 from chopmark.web.pages.render import Pages
 from tests.web.gallery import SECOND_BRAND, Setting, sample_pages
 
 PAGES = Pages(Translator(load_catalogues()))
 VOID = {"meta", "link", "input", "img", "br", "hr"}
+PREPARED = PreparedPages(PAGES.translator)
 NAMES = sorted(sample_pages(Setting(Lang.ZH_TW, DEMO_BRAND)))
 
 
@@ -102,6 +105,20 @@ def test_every_page_is_well_formed_and_every_control_has_its_label(name: str, la
     assert sorted(page.ids) == sorted(set(page.ids))
     assert set(page.references) <= set(page.ids)
     assert set(page.controls) <= set(page.labels)
+
+
+@pytest.mark.parametrize(("lang", "begins"), [(Lang.ZH_TW, "<title>錯誤： "), (Lang.EN, "<title>Error: ")])
+def test_a_refused_form_puts_the_focus_on_its_summary_without_script_and_says_so_in_its_title(
+    lang: Lang, begins: str
+) -> None:
+    pages = sample_pages(Setting(lang, DEMO_BRAND))
+    refused = {name for name, page in pages.items() if getattr(page, "problem", None) is not None}
+    assert refused >= {"sign-in-wrong", "reminders-wrong", "stop-wrong"}
+    shown = {name: PAGES.render(page) for name, page in pages.items()}
+    focused = re.compile(r'data-error-summary tabindex="-1" autofocus>')
+    assert {name for name, html in shown.items() if focused.search(html)} == refused
+    assert {name for name, html in shown.items() if "autofocus" in html} == refused
+    assert {name for name, html in shown.items() if begins in html} == refused
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -295,3 +312,19 @@ def test_contrast_is_computed_as_wcag_defines_it() -> None:
     assert contrast_with_white("#000000") == pytest.approx(21.0)
     assert contrast_with_white("#767676") == pytest.approx(4.54, abs=0.01)
     assert contrast_with_white("#777777") < 4.5
+
+
+@pytest.mark.parametrize("name", ["王○明", "<b>&\"'\x02csrf_token\x03", "王\ue000明", "𠀋○"])
+def test_a_page_of_a_launch_that_was_prepared_for_somebody_else_is_the_page_itself(name):
+    for brand in (DEMO_BRAND, SECOND_BRAND):
+        for lang in Lang:
+            for frame in (Setting(lang, brand).frame(signed_in=False), Setting(lang, brand).frame()):
+                mine = replace(frame, csrf_token=f"{name}-{lang}", server_time=frame.server_time + timedelta(days=1))
+                for one in (v.LaunchShellPage, lambda it: v.LaunchConfirmPage(it, name, f"({name}) F014000")):
+                    PREPARED.render(one(replace(frame, csrf_token="another's")))
+                    assert PREPARED.render(one(mine)) == PAGES.render(one(mine))
+
+
+def test_other_pages_are_not_prepared():
+    page = sample_pages(Setting(Lang.EN, DEMO_BRAND))["home"]
+    assert PREPARED.render(page) == PAGES.render(page)

@@ -108,7 +108,7 @@ async def test_what_ended_an_order_is_said_with_what_to_do(world: World) -> None
         elif end == "dispute":
             await order.call(f"{order.path}/dispute", {"channel": "mobile"})
         else:
-            world.step(hours=25)
+            world.clock.later(hours=25)
             await order.browser.sign_in(number)
         page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
         assert step_of(page) == "ended"
@@ -131,8 +131,8 @@ async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) 
     page = await order.browser.get(f"/orders/{order.order['id']}?lang=en")
     assert step_of(page) == "wait"
     assert (await order.browser.api(f"{order.path}", method="GET")).json()["next"] == "wait"
-    world.step(seconds=120)
-    await world.work()
+    world.clock.later(seconds=120)
+    await world.once("resume")
     assert step_of(await order.browser.get(f"/orders/{order.order['id']}")) == "install"
 
 

@@ -60,7 +60,7 @@ async def test_wrong_ones_slow_down_and_stop_and_waiting_helps(world: World) -> 
     assert 0 < int(refused.headers["retry-after"]) <= 30
     right = await world.browser().sign_in(KNOWN)
     assert right.status_code == 429, "even the right password waits, from this network"
-    world.step(seconds=31)
+    world.clock.later(seconds=31)
     assert (await world.browser().sign_in(KNOWN)).status_code == 303
 
 
@@ -68,7 +68,7 @@ async def test_after_ten_wrong_ones_the_hour_is_over_for_that_network(world: Wor
     compared = 0
     for _ in range(40):
         compared += (await wrong(world, KNOWN)).status_code == 401
-        world.step(seconds=40)
+        world.clock.later(seconds=40)
     assert compared == 10
     assert int((await wrong(world, KNOWN)).headers["retry-after"]) > 600
 
@@ -225,15 +225,15 @@ async def test_signing_out_ends_the_session_on_the_server(world: World) -> None:
 
 async def test_a_session_ends_after_ten_idle_minutes_and_after_thirty_in_all(world: World) -> None:
     browser = await world.signed_in("C10001")
-    world.step(minutes=9, seconds=59)
+    world.clock.later(minutes=9, seconds=59)
     assert (await browser.get("/home")).status_code == 200
-    world.step(minutes=10, seconds=1)
+    world.clock.later(minutes=10, seconds=1)
     assert (await browser.get("/home")).status_code == 303
     await browser.sign_in("C10001")
     for _ in range(5):
-        world.step(minutes=5)
+        world.clock.later(minutes=5)
         assert (await browser.get("/home")).status_code == 200
-    world.step(minutes=5)
+    world.clock.later(minutes=5)
     assert (await browser.get("/home")).status_code == 303
 
 
@@ -327,7 +327,7 @@ async def test_one_ticket_opens_one_session_however_often_and_wherever_it_is_tri
 
 async def test_a_ticket_lives_a_minute(world: World) -> None:
     ticket = await ticket_for(world, "C10001")
-    world.step(seconds=61)
+    world.clock.later(seconds=61)
     assert (await take(world.browser(), ticket)).status_code >= 400
 
 

@@ -45,6 +45,8 @@ async def test_the_pages_lead_a_program_s_customer_from_the_credential_to_the_en
     again = await opened(order.browser, page)
     assert credential[1] not in again.text, "a credential is shown once"
     assert (await order.browser.get(f"{page}/credential")).headers["location"] == page
+    resent = await order.browser.form(page)
+    assert (resent.status_code, resent.headers["location"]) == (303, page), "WebKit reloads so, and makes none anew"
     sent = body(order.key)
     assert (await ask(est, "simpleenroll", headers=TYPE, auth=credential, content=sent)).status_code == 202
     asked = await opened(order.browser, page)

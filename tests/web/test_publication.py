@@ -311,7 +311,7 @@ async def test_a_list_is_sent_once_and_again_when_there_is_a_new_one(world: Worl
     for method in ("GET", "HEAD"):
         again = await browser.request(method, "/pki/investor-0.crl", headers=given)
         assert (again.status_code, again.content) == (304, b"")
-    world.step(hours=6, minutes=1)
+    world.clock.later(hours=6, minutes=1)
     await world.work()
     newer = await browser.get("/pki/investor-0.crl", **given)
     assert newer.status_code == 200

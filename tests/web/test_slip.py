@@ -89,7 +89,7 @@ async def test_the_page_goes_on_after_the_slip_and_says_how_long_the_order_is_ke
     shown = await page(order)
     assert "is kept until" in shown
     assert "24 hours" not in shown.partition("<main")[2]
-    world.step(days=2)
+    world.clock.later(days=2)
     again = Errand(world, await world.signed_in(NUMBER), order.person, order.key, order.order)
     assert (await again.possess()).is_success
     assert (await give(again, (await printed(world)).letters.reveal())).is_success

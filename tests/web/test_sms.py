@@ -102,7 +102,7 @@ async def test_where_mitake_hangs_every8d_carries_the_same_code(played: Path, tm
         await world.work()
         assert [code_in(sms.text) for sms in mitake.phone] == [code_in(sms.text) for sms in every8d.phone]
         assert not await is_said(order)
-        world.step(seconds=61)
+        world.clock.later(seconds=61)
         await world.work()
         assert (len(mitake.phone), len(every8d.phone)) == (1, 1)
         answer = await order.call(f"{order.path}/code", {"code": code_in(every8d.phone[0].text)})
@@ -118,7 +118,7 @@ async def test_where_both_fail_the_page_says_so_within_five_seconds_and_the_mail
         order = await to_code(world)
         await world.work()
         assert not await is_said(order)
-        world.step(seconds=4)
+        world.clock.later(seconds=4)
         assert await is_said(order)
         answer = await order.send_code("email")
         assert answer.is_success

@@ -1,6 +1,6 @@
 """Runs faults against the tests that concern them, and says which nobody noticed (docs/mutants.md).
 
-    python -m tools.mutants run [--sample N] [--again] [--engine postgresql] [MODULE ...]
+    python -m tools.mutants run [--sample N] [--again] [--sql] [--engine postgresql] [MODULE ...]
     python -m tools.mutants table
     python -m tools.mutants survivors [MODULE ...]
 
@@ -220,7 +220,7 @@ def untried(module: str, options: argparse.Namespace) -> dict[str, Fault]:
     known = Book(module, options.engine).known
     return {
         name: fault
-        for name, fault in sampled(module, options.sample, sql=options.engine == "postgresql").items()
+        for name, fault in sampled(module, options.sample, sql=options.sql or options.engine == "postgresql").items()
         if (module, name) not in EQUIVALENT
         and (name not in known or (options.again and known[name]["status"] not in NOTICED))
     }
@@ -303,6 +303,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*")
     parser.add_argument("--sample", type=int, help="so many faults a module at most, always the same ones")
     parser.add_argument("--again", action="store_true", help="try survivors again")
+    parser.add_argument("--sql", action="store_true", help="only faults in SQL, as on PostgreSQL always")
     parser.add_argument("--near", type=int, help="only so many of a module's files with tests, the nearest")
     parser.add_argument("--engine", choices=ENGINES, default="sqlite")
     parser.add_argument("--at-once", type=int, default=2)

@@ -27,11 +27,16 @@ _COMPARISON = re.compile(
     r"(?=\s|\)|$|\"|,)"
 )
 _FIRST_IN_PARENTHESES = re.compile(rf"(?<=\()({_ATOM} {_COMPARES} {_ATOM}|{_SIMPLE})(?= (?:AND|OR)\b)")
-_MOMENT = re.compile(r"_at\b|:now\b|:since\b|:ahead\b|:before\b|AHEAD|window_start|not_after|:keep_after")
+_MOMENT = re.compile(
+    r"_at\b|:now\b|:since\b|:ahead\b|:before\b|AHEAD|window_start|not_after|:keep_after|leased_until|:longest|:dead_since|:until\b"
+)
 """A boundary between two moments: a millisecond more or less is no fault."""
 _IN_LIST = re.compile(r"IN \(('[\w]+'(?:, '[\w]+')+)\)")
 _EMPTIED = re.compile(r"\b(\w+) = NULL(?=[,\n ])")
 _COUNTED = re.compile(r"\b([\w.]+) ([+-]) 1\b(?! =)")
+_PAGES = re.compile(r"(?:(?<=AND )|(?<=WHERE )|(?<=\"))(\([\w., {}]+\) > \((?:[^()]|\([^()]*\))+\))")
+_ORDERED = re.compile(r"\bORDER BY (?!CASE)([\w.]+)( DESC)?(?=[,\s)\"])")
+_MOST = re.compile(r"\bLIMIT (:\w+)")
 _NO_SUCH = re.compile(r"NOT EXISTS \((\s*SELECT [^;]*?\bWHERE )")
 
 
@@ -212,6 +217,24 @@ def _sums(node: ast.BinOp) -> Iterator[tuple[str, ast.expr]]:
 
 def _sql_faults(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield place, end, kind and text of every fault in a piece of SQL."""
+    yield from _guard_faults(text)
+    for found in _IN_LIST.finditer(text):
+        listed = found[1].split(", ")
+        for place in range(len(listed)):
+            rest = ", ".join(word for number, word in enumerate(listed) if number != place)
+            yield found.start(1), found.end(1), "SQL word left out", rest
+    for found in _EMPTIED.finditer(text):
+        yield found.start(), found.end(), "SQL not emptied", f"{found[1]} = {found[1]}"
+    for found in _COUNTED.finditer(text):
+        yield found.start(), found.end(), "SQL not counted", f"{found[1]} {found[2]} 0"
+    for found in _ORDERED.finditer(text):
+        yield found.start(), found.end(), "SQL order turned", f"ORDER BY {found[1]}{'' if found[2] else ' DESC'}"
+    for found in _MOST.finditer(text):
+        yield found.start(), found.end(), "SQL limit left out", f"LIMIT {found[1]} + 1000"
+
+
+def _guard_faults(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Yield each condition that can be left out, turned at its edge, or never come."""
     for pattern in (_COMPARISON, _FIRST_IN_PARENTHESES):
         for found in pattern.finditer(text):
             at, until, said = found.start(1), found.end(1), found[1]
@@ -222,14 +245,7 @@ def _sql_faults(text: str) -> Iterator[tuple[int, int, str, str]]:
                 if one in said and not _MOMENT.search(said):
                     yield at, until, "SQL boundary", said.replace(one, other, 1)
                     break
-    for found in _IN_LIST.finditer(text):
-        listed = found[1].split(", ")
-        for place in range(len(listed)):
-            rest = ", ".join(word for number, word in enumerate(listed) if number != place)
-            yield found.start(1), found.end(1), "SQL word left out", rest
-    for found in _EMPTIED.finditer(text):
-        yield found.start(), found.end(), "SQL not emptied", f"{found[1]} = {found[1]}"
-    for found in _COUNTED.finditer(text):
-        yield found.start(), found.end(), "SQL not counted", f"{found[1]} {found[2]} 0"
+    for found in _PAGES.finditer(text):
+        yield found.start(1), found.end(1), "SQL guard left out", f"({found[1]} OR 1 = 1)"
     for found in _NO_SUCH.finditer(text):
         yield found.start(1), found.end(1), "SQL guard left out", f"{found[1]}1 = 0 AND "

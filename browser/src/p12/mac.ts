@@ -3,7 +3,17 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { is, members, octetsOf, oidOf, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, equal } from "../der.ts";
 import { HMACS, pbkdf2Of } from "./decrypt.ts";
-import { type Effort, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE, roundsOf } from "./derive.ts";
+import {
+  type Effort,
+  type Encoded,
+  HASHES,
+  type HashName,
+  pbkdf2,
+  pkcs12Kdf,
+  PURPOSE,
+  roundsOf,
+  worthwhile,
+} from "./derive.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
 const DIGESTS: Readonly<Record<string, HashName>> = {
@@ -33,8 +43,8 @@ export async function matching(
     oidOf(type) === OID.pbmac1
       ? pbmac1(parameters, effort)
       : classic(oidOf(type), octetsOf(salt), macCost(macData), effort);
-  for (const password of passwords) {
-    if (equal(await compute(password, content), expected)) return password;
+  for (const password of worthwhile(passwords, compute.rounds)) {
+    for await (const seal of compute.seals(password, content)) if (equal(seal, expected)) return password;
   }
   throw new P12Error("wrong-passphrase");
 }
@@ -45,13 +55,22 @@ export function macCost(macData: Node): number {
   return is(iterations, UNIVERSAL.integer) ? roundsOf(iterations) : 1;
 }
 
-type Compute = (password: Encoded, content: Bytes) => Promise<Bytes>;
+interface Compute {
+  readonly rounds: number;
+  /** What the seal may be under one pass-phrase, once for each way in which programs use it. */
+  readonly seals: (password: Encoded, content: Bytes) => AsyncIterable<Bytes>;
+}
 
 function classic(oid: string, salt: Bytes, iterations: number, effort: Effort): Compute {
   const hash = DIGESTS[oid];
   if (hash === undefined) throw unsupported(oid);
   effort.spendKdf(iterations);
-  return (password, content) => classicMac(hash, password.kdf, salt, iterations, content, effort);
+  return {
+    rounds: iterations,
+    seals: async function* (password, content) {
+      yield await classicMac(hash, password.kdf, salt, iterations, content, effort);
+    },
+  };
 }
 
 /** HMAC under a key of PKCS#12's KDF. */
@@ -75,8 +94,16 @@ function pbmac1(parameters: Node | undefined, effort: Effort): Compute {
   const hash = HMACS[name];
   if (hash === undefined) throw unsupported(name);
   // RFC 9579 s.5: the key length has to be given.
-  if (keyLength === null || keyLength < 1 || keyLength > MAX_MAC_KEY) throw new P12Error("malformed");
+  if (keyLength === null) throw new P12Error("unsupported-algorithm", "PBMAC1 without keyLength");
+  if (keyLength < 1 || keyLength > MAX_MAC_KEY) throw new P12Error("malformed");
   effort.spendPbkdf2By(derive.hash, derive.iterations);
-  return async (password, content) =>
-    new Uint8Array(hmac(HASHES[hash], await pbkdf2(password.plain, derive, keyLength, effort), content));
+  const under = async (octets: Bytes, content: Bytes): Promise<Bytes> =>
+    new Uint8Array(hmac(HASHES[hash], await pbkdf2(octets, derive, keyLength, effort), content));
+  return {
+    rounds: derive.iterations,
+    // UTF-8 first; PKCS#12's UTF-16 form as in PBES2.
+    seals: async function* ({ plain, kdf }, content) {
+      for (const octets of [plain, kdf]) yield await under(octets, content);
+    },
+  };
 }

@@ -89,6 +89,7 @@ export type P12Fault =
   | "other-format"
   | "no-mac"
   | "wrong-passphrase"
+  | "seal-broken"
   | "unsupported-algorithm"
   | "too-many-iterations"
   | "other-passphrase-inside"

@@ -1,14 +1,14 @@
 /** Reads a .p12 that some other program wrote. The file and its pass-phrase never leave the page. */
 import { BerError, inside, is, members, octetsOf, oidOf, parse, UNIVERSAL, type Node } from "../ber.ts";
 import { type Certificate, chainOf, readCertificate } from "../certificate.ts";
-import { type Bytes, equal } from "../der.ts";
+import { type Bytes, equal, hex, oid } from "../der.ts";
 import { KeyError, pairOf, sha256 } from "../keys.ts";
 import { open, openCost } from "./decrypt.ts";
-import { Effort, type Encoded, encodings, type Waiting } from "./derive.ts";
+import { Effort, type Encoded, encodings, QUICK, type Waiting } from "./derive.ts";
 import { macCost, matching } from "./mac.ts";
-import { OID, P12Error, unsupported } from "./names.ts";
-import { contentOf, keyTypeOf } from "./text.ts";
-import { meant } from "./typed.ts";
+import { OID, P12Error, type P12Fault, unsupported } from "./names.ts";
+import { plainPfx } from "./pfx.ts";
+import { meant, taken } from "./typed.ts";
 
 /** The largest file that is looked at, in octets. */
 export const MAX_P12_SIZE = 256 * 1024;
@@ -41,21 +41,29 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
   if (file.length > MAX_P12_SIZE) throw new P12Error("too-big");
   const effort = new Effort(request.waiting);
   try {
-    const content = contentOf(file);
-    const typed = meant(passphrase).flatMap(encodings);
-    const inner = request.keyPassphrase === undefined ? [] : meant(request.keyPassphrase).flatMap(encodings);
+    const content = plainPfx(file) ?? (await import("./wrapped.ts")).contentOf(file);
+    const typed = forms(passphrase);
+    const inner = request.keyPassphrase === undefined ? [] : forms(request.keyPassphrase);
     const bags =
       "pfx" in content
         ? await bagsOf(content.pfx, typed, inner, effort)
         : bagsOfText(content.blocks, [...typed, ...inner]);
-    if (request.known !== undefined && bags.certificates.length === 0 && bags.skipped.length === 0) {
-      bags.certificates.push({ friendlyName: null, localKeyId: null, certificate: readCertificate(request.known) });
-    }
-    return await choose(bags, request.wanted, effort);
+    return await choose(bags, request, effort);
   } catch (cause) {
     if (cause instanceof BerError) throw new P12Error("malformed", null, { cause });
     throw cause;
   }
+}
+
+/** Every form of a pass-phrase to try, the rare ones last. */
+function forms(passphrase: string): readonly Encoded[] {
+  const usual = meant(passphrase).flatMap(encodings);
+  const rare = taken(passphrase).flatMap(encodings);
+  return [
+    ...usual.filter((each) => !each.rare),
+    ...usual.filter((each) => each.rare),
+    ...rare.map((each) => ({ ...each, rare: true })),
+  ];
 }
 
 function dataOf(contentInfo: Node | undefined): Bytes {
@@ -93,25 +101,66 @@ async function bagsOf(pfx: Node, typed: readonly Encoded[], inner: readonly Enco
   const content = dataOf(authSafe);
   const safes = members(parse(content));
   effort.expect(planned(macData, safes));
-  const fitting = macData === undefined ? typed : [await matching(macData, content, typed, effort)];
-  const bags: Bags = {
-    passwords: [...fitting, ...inner],
-    withMac: macData !== undefined,
-    keys: [],
-    certificates: [],
-    skipped: [],
-  };
+  let passwords = [...typed, ...inner];
+  if (macData !== undefined) {
+    const fitting = await matching(macData, content, passwords, effort).catch(async (error: unknown) => {
+      const quick = macCost(macData) <= QUICK && is12(error, "wrong-passphrase");
+      throw quick ? await whyNot(error, content, safes, typed, effort) : error;
+    });
+    // What is inside may be under the same pass-phrase in another encoding; a seal under none says nothing of it.
+    const all = fitting.text === "" || inner.includes(fitting);
+    const near = typed.filter((each) => each !== fitting && (all || each.text === fitting.text));
+    passwords = [{ ...fitting, rare: false }, ...near, ...inner.filter((each) => each !== fitting)];
+  }
+  const bags = noBags(passwords, macData !== undefined);
   for (const safe of safes) await collectSafe(safe, bags, effort);
   return bags;
 }
 
+const is12 = (error: unknown, ...codes: readonly P12Fault[]): error is P12Error =>
+  error instanceof P12Error && codes.includes(error.code);
+
+/** Windows protects a file for accounts, and keeps the pass-phrase that it made in a bag of this kind. */
+const PROTECTED = hex(oid("1.3.6.1.4.1.311.17.4"));
+
+/** Why no pass-phrase fits the seal: one that opens what is inside is the right one. */
+async function whyNot(
+  wrong: P12Error,
+  content: Bytes,
+  safes: readonly Node[],
+  typed: readonly Encoded[],
+  effort: Effort,
+): Promise<P12Error> {
+  if (hex(content).includes(PROTECTED)) return new P12Error("unsupported-algorithm", "Windows DPAPI-NG");
+  const cheap = safes.filter((safe) => oidOf(members(safe)[0]) === OID.encryptedData && costOf(safe) <= QUICK);
+  const bags = noBags(typed, true);
+  for (const safe of cheap) await collectSafe(safe, bags, effort);
+  return cheap.length > 0 && bags.skipped.length === 0 ? new P12Error("seal-broken") : wrong;
+}
+
+const noBags = (passwords: readonly Encoded[], withMac: boolean): Bags => ({
+  passwords,
+  withMac,
+  keys: [],
+  certificates: [],
+  skipped: [],
+});
+
 /** The iterations that the MAC, the encrypted parts and one key cost: of what a file may ask for, the usual part. */
 function planned(macData: Node | undefined, safes: readonly Node[]): number {
-  const costs = safes.map((safe) =>
-    oidOf(members(safe)[0]) === OID.encryptedData ? openCost(encrypted(safe).scheme) : 0,
-  );
+  const costs = safes.map(costOf);
   const mac = macData === undefined ? 0 : macCost(macData);
   return mac + costs.reduce((sum, cost) => sum + cost, 0) + Math.max(...costs, 3 * mac);
+}
+
+/** 0 for a part that is not encrypted, or that nobody can read. */
+function costOf(safe: Node): number {
+  try {
+    return oidOf(members(safe)[0]) === OID.encryptedData ? openCost(encrypted(safe).scheme) : 0;
+  } catch (error) {
+    if (error instanceof BerError) return 0;
+    throw error;
+  }
 }
 
 function encrypted(safe: Node): { scheme: Node | undefined; ciphertext: Bytes } {
@@ -121,42 +170,55 @@ function encrypted(safe: Node): { scheme: Node | undefined; ciphertext: Bytes } 
 }
 
 async function collectSafe(safe: Node, bags: Bags, effort: Effort): Promise<void> {
-  if (oidOf(members(safe)[0]) !== OID.encryptedData) return collect(parse(dataOf(safe)), bags);
-  const { scheme, ciphertext } = encrypted(safe);
   try {
+    if (oidOf(members(safe)[0]) !== OID.encryptedData) return collect(parse(dataOf(safe)), bags);
+    const { scheme, ciphertext } = encrypted(safe);
     const { value, password } = await open(scheme, ciphertext, bags.passwords, effort);
     const others = bags.passwords.filter((each) => each !== password);
     bags.passwords = [password, ...others];
-    return collect(value, bags);
+    collect(value, bags);
   } catch (error) {
-    if (!(error instanceof P12Error) || !["unsupported-algorithm", "other-passphrase-inside"].includes(error.code))
-      throw error;
-    bags.skipped.push(error);
+    bags.skipped.push(partial(error));
+  }
+}
+
+/** What is wrong with a part of the file, which may be none that is wanted; whatever else it is, it is thrown again. */
+function partial(error: unknown): P12Error {
+  if (error instanceof BerError) return new P12Error("malformed", null, { cause: error });
+  if (is12(error, "unsupported-algorithm", "other-passphrase-inside", "malformed")) return error;
+  throw error;
+}
+
+function collect(safeContents: Node, bags: Bags): void {
+  for (const bag of members(safeContents)) {
+    try {
+      collectBag(bag, bags);
+    } catch (error) {
+      bags.skipped.push(partial(error));
+    }
   }
 }
 
 const BAGS: ReadonlySet<string> = new Set([OID.keyBag, OID.shroudedKeyBag, OID.certBag, OID.safeContentsBag]);
 
-function collect(safeContents: Node, bags: Bags): void {
-  for (const bag of members(safeContents)) {
-    const [type, wrapped, attributes] = members(bag);
-    const kind = oidOf(type);
-    if (!BAGS.has(kind)) continue; // revocation lists and secrets are not ours
-    const value = inside(wrapped, 0);
-    const described = describe(attributes);
-    switch (kind) {
-      case OID.keyBag:
-        bags.keys.push({ ...described, open: () => Promise.resolve(value.raw) });
-        break;
-      case OID.shroudedKeyBag:
-        bags.keys.push({ ...described, open: unshrouding(value, bags) });
-        break;
-      case OID.certBag:
-        addCertificate(bags, value, described);
-        break;
-      default:
-        collect(value, bags);
-    }
+function collectBag(bag: Node, bags: Bags): void {
+  const [type, wrapped, attributes] = members(bag);
+  const kind = oidOf(type);
+  if (!BAGS.has(kind)) return; // revocation lists and secrets are not ours
+  const value = inside(wrapped, 0);
+  const described = describe(attributes);
+  switch (kind) {
+    case OID.keyBag:
+      bags.keys.push({ ...described, open: () => Promise.resolve(value.raw) });
+      break;
+    case OID.shroudedKeyBag:
+      bags.keys.push({ ...described, open: unshrouding(value, bags) });
+      break;
+    case OID.certBag:
+      addCertificate(bags, value, described);
+      break;
+    default:
+      collect(value, bags);
   }
 }
 
@@ -206,7 +268,7 @@ function bagsOfText(
   passwords: readonly Encoded[],
 ): Bags {
   const nameless = { friendlyName: null, localKeyId: null };
-  const bags: Bags = { passwords, withMac: false, keys: [], certificates: [], skipped: [] };
+  const bags = noBags(passwords, false);
   for (const { label, octets } of blocks) {
     if (label === "PRIVATE KEY") bags.keys.push({ ...nameless, open: () => Promise.resolve(octets) });
     else if (label === "ENCRYPTED PRIVATE KEY") {
@@ -219,29 +281,66 @@ function bagsOfText(
   return bags;
 }
 
-async function choose(bags: Bags, wanted: readonly Uint8Array[] | undefined, effort: Effort): Promise<P12Content> {
+async function choose(bags: Bags, request: Request, effort: Effort): Promise<P12Content> {
+  const { wanted, known } = request;
   const fitting = await fittingOf(bags, wanted);
-  if (fitting.length === 0) throw nothingFits(bags, wanted);
-  if (bags.keys.length === 0) throw bags.skipped[0] ?? new P12Error("no-key");
+  if (fitting.length === 0) return chooseKnown(bags, wanted, known, effort);
+  if (bags.keys.length === 0) throw worst(bags.skipped) ?? new P12Error("no-key");
   if (!bags.withMac && wanted === undefined) throw new P12Error("no-mac");
   const faults: P12Error[] = [];
   for (const leaf of fitting) {
     const { own, others } = keysFor(leaf, bags);
     for (const bag of [...own, null, ...others]) {
       // A wrong mark is passed over; a key that does not open is the one to speak of, and nothing more is tried.
-      if (bag === null && faults.some((fault) => fault.code !== "key-mismatch")) break;
+      if (bag === null && faults.some((fault) => !["key-mismatch", "malformed"].includes(fault.code))) break;
       const key = bag === null ? null : await keyOf(bag, leaf.certificate, effort, faults);
       if (bag !== null && key !== null) return content(bags, leaf, bag, key);
     }
   }
-  const told =
-    faults.find((fault) => fault.code !== "key-mismatch") ??
-    faults[0] ??
-    bags.skipped[0] ??
-    new P12Error("key-mismatch");
-  // Without a MAC, nothing but the key inside tells whether the pass-phrase is right.
-  throw told.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : told;
+  throw told(worst(faults) ?? worst(bags.skipped) ?? new P12Error("key-mismatch"), bags);
 }
+
+/** Of several faults the one to speak of: what the customer can do something about comes before damage. */
+const worst = (faults: readonly P12Error[]): P12Error | undefined =>
+  faults.find((fault) => fault.code !== "key-mismatch" && fault.code !== "malformed") ??
+  faults.find((fault) => fault.code === "key-mismatch") ??
+  faults[0];
+
+/** Without a MAC, nothing but what is inside tells whether the pass-phrase is right. */
+const told = (fault: P12Error, bags: Bags): P12Error =>
+  fault.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : fault;
+
+/** The wanted certificate is not in the file, or cannot be read there; its key may be. */
+async function chooseKnown(
+  bags: Bags,
+  wanted: Request["wanted"],
+  known: Request["known"],
+  effort: Effort,
+): Promise<P12Content> {
+  const missing = told(nothingFits(bags, wanted), bags);
+  if (known === undefined || wanted === undefined) throw missing;
+  const certificate = readCertificate(known);
+  const faults: P12Error[] = [];
+  for (const bag of keysWithout(certificate, bags)) {
+    const key = await keyOf(bag, certificate, effort, faults);
+    if (key !== null) return content(bags, { friendlyName: null, localKeyId: null, certificate }, bag, key);
+  }
+  const fault = worst(faults);
+  const unknown = fault === undefined || (fault.code === "key-mismatch" && bags.certificates.length > 0);
+  throw unknown || bags.skipped.length > 0 ? missing : told(fault, bags);
+}
+
+/** The keys that may be the certificate's: of another one with the same public half, or of none in the file. */
+function keysWithout({ spki }: Certificate, bags: Bags): readonly KeyBag[] {
+  const alike = bags.certificates.filter((one) => equal(one.certificate.spki, spki));
+  return bags.keys.filter(
+    (key) =>
+      alike.some((one) => one.localKeyId === null || same(one.localKeyId, key.localKeyId)) ||
+      !bags.certificates.some((one) => same(one.localKeyId, key.localKeyId)),
+  );
+}
+
+const same = (id: Bytes | null, other: Bytes | null): boolean => id !== null && other !== null && equal(id, other);
 
 function content(bags: Bags, leaf: CertificateBag, key: KeyBag, pkcs8: Bytes): P12Content {
   const chain = chainOf(
@@ -271,12 +370,10 @@ const longest = (a: CertificateBag, b: CertificateBag): number =>
   b.certificate.notAfter.getTime() - a.certificate.notAfter.getTime();
 
 function nothingFits(bags: Bags, wanted: readonly Uint8Array[] | undefined): P12Error {
-  const [skipped] = bags.skipped;
-  if (skipped !== undefined) {
-    return skipped.code === "other-passphrase-inside" && !bags.withMac ? new P12Error("wrong-passphrase") : skipped;
-  }
-  if (bags.certificates.length === 0 || wanted === undefined)
-    return new P12Error(bags.keys.length === 0 ? "no-key" : "no-certificate");
+  const skipped = worst(bags.skipped);
+  if (skipped !== undefined && (skipped.code !== "malformed" || bags.certificates.length === 0)) return skipped;
+  if (bags.keys.length === 0) return new P12Error("no-key");
+  if (bags.certificates.length === 0 || wanted === undefined) return new P12Error("no-certificate");
   const named = bags.certificates.filter((one) => one.localKeyId !== null);
   const found = [...(named.length > 0 ? named : bags.certificates)].sort(longest).map((one) => one.certificate);
   return new P12Error("other-certificate", null, { found });
@@ -289,7 +386,6 @@ interface Candidates {
 
 /** The keys of the same localKeyID; of the others first those that are no other certificate's. */
 function keysFor(leaf: CertificateBag, bags: Bags): Candidates {
-  const same = (id: Bytes | null, other: Bytes | null): boolean => id !== null && other !== null && equal(id, other);
   const own = bags.keys.filter((key) => same(key.localKeyId, leaf.localKeyId));
   const rest = bags.keys.filter((key) => !own.includes(key));
   const taken = (key: KeyBag): boolean => bags.certificates.some((one) => same(one.localKeyId, key.localKeyId));
@@ -303,19 +399,11 @@ async function keyOf(bag: KeyBag, certificate: Certificate, effort: Effort, faul
     pkcs8 = await bag.open(effort);
     return (await pairOf(pkcs8, certificate.spki, false)).pkcs8;
   } catch (error) {
-    if (error instanceof KeyError) {
-      const unfit =
-        error.code === "key-mismatch"
-          ? new P12Error("key-mismatch")
-          : new P12Error("unsupported-key", keyTypeOf(pkcs8 ?? new Uint8Array(0)));
-      faults.push(unfit);
-    } else if (
-      error instanceof P12Error &&
-      (error.code === "other-passphrase-inside" || error.code === "unsupported-algorithm")
-    ) {
-      faults.push(error);
-    } else {
-      throw error;
+    if (!(error instanceof KeyError)) faults.push(partial(error));
+    else if (error.code === "key-mismatch") faults.push(new P12Error("key-mismatch"));
+    else {
+      const { keyTypeOf } = await import("./key-type.ts");
+      faults.push(new P12Error("unsupported-key", keyTypeOf(pkcs8 ?? new Uint8Array(0))));
     }
     return null;
   }

@@ -1,245 +1,134 @@
-/** Files that hold a certificate file in another form: Base64, PEM or hexadecimal text; and what else customers choose. */
-import { BerError, is, members, oidOf, parseFirst, UNIVERSAL, type Node } from "../ber.ts";
-import * as der from "../der.ts";
+/** Octets in a text: PEM, Base64, hexadecimal and decimal numbers, and what mail and programs do to them on the way. */
+import { BerError, parseFirst } from "../ber.ts";
 import type { Bytes } from "../der.ts";
-import { OID, P12Error } from "./names.ts";
+import { modern } from "./modern.ts";
+import type { Block } from "./wrapped.ts";
 
-/** A block of a PEM text. */
-interface Block {
-  readonly label: string;
-  readonly octets: Bytes;
-}
-
-/** DER or BER of what the file is: a PFX, or the certificates and keys of a PEM text. */
-export type FileContent = { readonly pfx: Node } | { readonly blocks: readonly Block[] };
-
-const PFX_LABELS = new Set(["PKCS12", "PFX", "PKCS #12"]);
-/** Certificates alone. */
-const BUNDLES = new Set(["PKCS7", "PKCS #7 SIGNED DATA", "CMS"]);
-const PARTS = /^(CERTIFICATE|X509 CERTIFICATE|TRUSTED CERTIFICATE|PRIVATE KEY|ENCRYPTED PRIVATE KEY)$/;
-
-/** How the formats begin that are taken for a certificate file. */
-const FORMATS: readonly (readonly [string, string])[] = [
-  ["feedfeed", "Java KeyStore (JKS)"],
-  ["0000000100000014", "BouncyCastle KeyStore (BKS)"],
-  ["0000000200000014", "BouncyCastle KeyStore (BKS)"],
-  ["1f8b", "gzip"],
-  ["6b796368", "macOS Keychain"],
-  ["62706c697374", "macOS property list"],
-  ["4c000000", "Windows shortcut"],
-  ["53514c697465", "SQLite"],
-  ["47494638", "GIF"],
-  ["7b5c727466", "RTF"],
-  ["cececece", "Java KeyStore (JCEKS)"],
-  ["504b0304", "ZIP"],
-  ["25504446", "PDF"],
-  ["377abcaf", "7-Zip"],
-  ["52617221", "RAR"],
-  ["89504e47", "PNG"],
-  ["ffd8ff", "JPEG"],
-  ["d0cf11e0", "Microsoft Office"],
-];
-
-/**
- * What the file holds, whatever text it is wrapped in and whatever stands around it. P12Error "empty-file",
- * "other-format" with the name of a format that was recognised, "web-page", "cut-short", "changed-as-text", "no-key" for
- * a certificate alone, "malformed" for anything else.
- */
-export function contentOf(file: Uint8Array): FileContent {
-  // A disk that was full, or a cloud that has not sent the content yet, leaves zeros.
-  if (file.every((octet) => octet === 0)) throw new P12Error("empty-file");
-  const start = Array.from(file.subarray(0, 8), (octet) => octet.toString(16).padStart(2, "0")).join("");
-  const format = FORMATS.find(([magic]) => start.startsWith(magic));
-  if (format !== undefined) throw new P12Error("other-format", format[1]);
-  const begins = file.findIndex((octet) => !SPACES.has(octet));
-  if (file[begins] === 0x30 && !isText(file)) return binary(file.subarray(begins)); // "0" may begin a text as well
-  return textual(textOf(file));
-}
-
-/** What stands before a file that went through a text: a mark, line ends and spaces. */
-const SPACES: ReadonlySet<number> = new Set([0xef, 0xbb, 0xbf, 9, 10, 13, 0x20]);
-
-function binary(file: Uint8Array): FileContent {
-  try {
-    return contentIn(parseFirst(file));
-  } catch (cause) {
-    if (!(cause instanceof BerError)) throw cause;
-    throw new P12Error(
-      changed(file) ? "changed-as-text" : cause.message === "cut short" ? "cut-short" : "malformed",
-      null,
-      { cause },
-    );
-  }
-}
-
-/** A program that took the octets for text has put U+FFFD for those that it did not understand. */
-function changed(file: Uint8Array): boolean {
-  let marks = 0;
-  for (let i = 0; i + 2 < file.length; i++)
-    if (file[i] === 0xef && file[i + 1] === 0xbf && file[i + 2] === 0xbd) marks++;
-  return marks > 2;
-}
-
-function contentIn(node: Node): FileContent {
-  const [first, second, third] = node.children;
-  if (is(first, UNIVERSAL.integer) && is(second, UNIVERSAL.sequence) && is(third, UNIVERSAL.octetString)) {
-    return { blocks: [{ label: "PRIVATE KEY", octets: node.raw }] };
-  }
-  if (is(first, UNIVERSAL.sequence) && is(second, UNIVERSAL.octetString) && third === undefined) {
-    return { blocks: [{ label: "ENCRYPTED PRIVATE KEY", octets: node.raw }] };
-  }
-  const old = pkcs8From(node);
-  if (old !== null) return { blocks: [{ label: "PRIVATE KEY", octets: old }] };
-  if (isPfx(node)) return { pfx: node };
-  if (isCertificate(node) || (is(first, UNIVERSAL.oid) && oidOf(first) === OID.signedData))
-    throw new P12Error("no-key");
-  throw new P12Error("malformed");
-}
-
-/** A version, then the content. */
-const isPfx = (node: Node): boolean =>
-  is(node, UNIVERSAL.sequence) && is(node.children[0], UNIVERSAL.integer) && is(node.children[1], UNIVERSAL.sequence);
-
-/** Something that is signed: `SEQUENCE {SEQUENCE, SEQUENCE {OID}, BIT STRING}`. */
-function isCertificate(node: Node): boolean {
-  const [tbs, algorithm, signature] = node.children;
-  return is(tbs, UNIVERSAL.sequence) && is(algorithm, UNIVERSAL.sequence) && is(signature, UNIVERSAL.bitString);
-}
-
-const isText = (file: Uint8Array): boolean =>
-  widthOf(file) !== null ||
-  file.every((octet) => octet === 9 || octet === 10 || octet === 13 || (octet >= 0x20 && octet < 0x7f));
-
-/** Of a text in UTF-16 without a mark: every other octet is zero. */
-function widthOf(file: Uint8Array): "utf-16le" | "utf-16be" | null {
-  const zeros = (rest: number): boolean =>
-    file.length > 3 && file.subarray(0, 64).every((octet, i) => (octet === 0) === (i % 2 === rest));
-  if (zeros(1)) return "utf-16le";
-  return zeros(0) ? "utf-16be" : null;
-}
-
-/** UTF-16 where its mark says so (PowerShell's `>`) or every other octet is zero, else UTF-8. */
-function textOf(file: Uint8Array): string {
+/** UTF-16 where its mark says so (PowerShell's `>`) or every other octet is zero, else UTF-8; without the mark. */
+export function textOf(file: Uint8Array): string {
   if (file[0] === 0xff && file[1] === 0xfe) return new TextDecoder("utf-16le").decode(file);
   if (file[0] === 0xfe && file[1] === 0xff) return new TextDecoder("utf-16be").decode(file);
-  return new TextDecoder(widthOf(file) ?? "utf-8").decode(file);
+  const zeros = (rest: number): boolean =>
+    file.length > 3 && file.subarray(0, 64).every((octet, i) => (octet === 0) === (i % 2 === rest));
+  return new TextDecoder(zeros(1) ? "utf-16le" : zeros(0) ? "utf-16be" : "utf-8").decode(file);
 }
 
-function textual(text: string): FileContent {
-  const blocks = pem(text);
-  const whole = blocks.find((block) => PFX_LABELS.has(block.label));
-  if (whole !== undefined) return pfxOf(whole.octets);
-  if (blocks.length > 0) return parts(blocks);
-  const bare = text.replace(/^\ufeff/, "").replace(/^data:[^,]*;base64,/, "");
-  const digits = hexadecimal(bare) ?? hexadecimal(dumped(bare));
-  if (digits !== null) return pfxOf(digits);
-  // In a message, a settings file or a web page: the longest run that begins as Base64 of a long SEQUENCE does.
-  const runs = bare.match(/\bMI[A-Za-z0-9+/_-][A-Za-z0-9+/_=\s-]{200,}/g) ?? [];
-  const [longest] = [...runs].sort((a, b) => b.length - a.length);
+const character = (_whole: string, ...codes: readonly (string | undefined)[]): string => {
+  const [sixteen, ten] = codes;
+  return sixteen === undefined ? String.fromCharCode(Number(ten)) : String.fromCharCode(Number.parseInt(sixteen, 16));
+};
+
+/** What carriers make of a text, and how it was before: each on its own, the first in which something is found counts. */
+const CARRIERS: readonly ((text: string) => string)[] = [
+  (text) => text,
+  // A mail that is quoted in an answer.
+  (text) => text.replace(/^(?:[ \t]*[>|])+/gm, ""),
+  // Quoted-printable.
+  (text) => text.replace(/=\r?\n/g, "").replace(/=([0-9A-F]{2})/g, character),
+  // JSON, addresses, forms, XML and HTML, and the source text of programs.
+  (text) =>
+    text
+      .replace(/\\u([0-9a-f]{4})|&#(\d+);/gi, character)
+      .replace(/%([0-9a-f]{2})/gi, character)
+      .replace(/&#x([0-9a-f]+);/gi, character)
+      .replace(/\\[rnt]|\\\r?\n|<[^<>]*>/g, "\n")
+      .replace(/\\\//g, "/")
+      .replace(/["'][\s+.&,_]*["']/g, "\n"),
+];
+
+const readings = (text: string): readonly string[] => [...new Set(CARRIERS.map((undo) => undo(text)))];
+
+/** The blocks of a PEM text, under their labels; octets that cannot be read are none. */
+export function blocksOf(text: string): readonly Block[] {
+  for (const reading of readings(text)) {
+    const found = [...reading.matchAll(/-----BEGIN ([A-Z0-9# ]+)-----((?:(?!-----BEGIN)[\s\S])*?)-----END \1-----/gi)];
+    const blocks = found.map(([, label = "", body = ""]) => block(label.toUpperCase(), body));
+    if (blocks.some((each) => each.octets.length > 0)) return blocks;
+  }
+  const label = /-----BEGIN ([A-Z0-9# ]+)-----/i.exec(text)?.[1];
+  return label === undefined || /PFX|PKCS ?#?12/i.test(label) ? [] : [{ label, octets: new Uint8Array(0) }];
+}
+
+function block(label: string, body: string): Block {
+  const octets = base64(body.replace(/^[\w-]+:.*$/gm, "")) ?? new Uint8Array(0);
+  // The old way to encrypt a PEM text stands in its headers, and is not read here.
+  if (/^Proc-Type:.*ENCRYPTED/m.test(body) || !/^(EC|RSA) PRIVATE KEY$/.test(label)) return { label, octets };
+  const key = renewed(octets);
+  return key === null ? { label, octets } : { label: "PRIVATE KEY", octets: key };
+}
+
+function renewed(octets: Bytes): Bytes | null {
   try {
-    return pfxOf(base64(bare));
+    return modern(parseFirst(octets));
   } catch (error) {
-    if (!(error instanceof P12Error) || error.code !== "malformed") throw error;
-    if (longest !== undefined) return pfxOf(base64(leading(longest)));
-    throw /^\s*<(!doctype html|html|head|body|\?xml)/i.test(bare) ? new P12Error("web-page") : error;
+    if (error instanceof BerError) return null;
+    throw error;
   }
 }
 
-/** Of words after a Base64 text nothing is kept: it ends with a line that is shorter than the one before, or with "=". */
-function leading(run: string): string {
-  const ended = /^[^=]*={1,2}/.exec(run);
-  if (ended !== null) return ended[0];
-  const lines = run.split(/\r?\n/).map((line) => line.trim());
-  const short = lines.findIndex((line, i) => i > 0 && line.length < (lines[0]?.length ?? 0));
-  return short === -1 ? run : lines.slice(0, short + 1).join("");
+/** Whatever octets the text may mean, the likeliest first; of a text in a text, those of the inner one. */
+export function octetsIn(text: string): readonly Bytes[] {
+  return readings(text).flatMap((reading) =>
+    [...hexadecimal(reading), ...decimal(reading), ...runs(reading)].flatMap((octets) => {
+      if (octets[0] === 0x30) return [octets];
+      const inner = /^(MI|-----BEGIN )/.exec(textOf(octets.subarray(0, 16)));
+      return inner === null ? [] : innerOf(textOf(octets));
+    }),
+  );
 }
 
-/** null for a text that is not hexadecimal. */
-function hexadecimal(text: string): Bytes | null {
-  const digits = text.replace(/0x|\\x|[\s:,]/gi, "");
-  if (!/^([0-9a-f]{2})+$/i.test(digits)) return null;
-  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+/** Kubernetes keeps Base64 of whatever it was given. */
+const innerOf = (text: string): readonly Bytes[] => [...blocksOf(text).map((each) => each.octets), ...runs(text)];
+
+/** Base64 of a long SEQUENCE, or of a text that holds it: the whole text, or its runs, the longest first. */
+function runs(text: string): readonly Bytes[] {
+  const bare = text.replace(/^data:[^,]*;base64,/, "");
+  const found = bare.match(/\b(?:MI|TUl|LS0t)[A-Za-z0-9+/_-][A-Za-z0-9+/_=\s-]{200,}/g) ?? [];
+  return [bare, ...[...found].sort((a, b) => b.length - a.length)]
+    .map((run, i) => (i === 0 ? base64(run) : base64(run, true)))
+    .filter((octets) => octets !== null);
 }
 
-/** The columns of a dump (`xxd`, `hexdump -C`), without its addresses and the characters at its end. */
+/** null for what is no Base64. What follows its end is left out where words may follow. */
+function base64(text: string, words = false): Bytes | null {
+  const letters = text
+    .replace(/\s/g, "")
+    .replace(/-/g, "+")
+    .replace(/_/g, "/")
+    .replace(words ? /=.*/ : /=+$/, "");
+  if (letters === "" || !/^[A-Za-z0-9+/]*$/.test(letters)) return null;
+  const spare = letters.length % 4 === 1 ? 1 : 0;
+  if (spare === 1 && !words) return null;
+  return Uint8Array.from(atob(letters.slice(0, letters.length - spare)), (one) => one.charCodeAt(0));
+}
+
+/** The whole text, the columns of a dump, or a long run that begins as a long SEQUENCE does. */
+function hexadecimal(text: string): readonly Bytes[] {
+  const run = /(?<![0-9a-z])(?:0x|\\x)?30[\s:,;-]*(?:0x|\\x)?8[0-4](?:[\s:,;-]*(?:0x|\\x)?[0-9a-f]{2}){100,}/i.exec(
+    text,
+  )?.[0];
+  return [text, dumped(text), run ?? ""].map(pairs).filter((octets) => octets.length > 0);
+}
+
+function pairs(text: string): Bytes {
+  const digits = text.replace(/0x|\\x|[\s:,;%-]/gi, "");
+  if (!/^([0-9a-f]{2})+$/i.test(digits)) return new Uint8Array(0);
+  const octets = Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+  // `hexdump` and `od` write numbers of two octets, the lower one last.
+  if (octets[1] !== 0x30 || (octets[0] ?? 0) < 0x80) return octets;
+  return octets.map((octet, i) => octets[i ^ 1] ?? octet);
+}
+
+/** The columns of a dump, without its addresses and the characters at its end. */
 function dumped(text: string): string {
-  const lines = [
-    ...text.matchAll(/^[0-9a-f]{6,}:?[ \t]+((?:[0-9a-f]{2,4}[ \t]{1,2})*[0-9a-f]{2,4})(?:[ \t]{2,}.*|[ \t]+\|.*)?$/gim),
-  ];
-  return lines.map(([, columns = ""]) => columns).join("\n");
+  const lines = text.matchAll(
+    /^[0-9a-f]{4,}:?[ \t]+((?:[0-9a-f]{2}[ \t]{1,2}){0,15}[0-9a-f]{2}|(?:[0-9a-f]{4} ){0,7}[0-9a-f]{2,4})(?:[ \t].*)?\r?$/gim,
+  );
+  return [...lines].map(([, columns = ""]) => columns).join("\n");
 }
 
-function pem(text: string): readonly Block[] {
-  const found = text.matchAll(/-----BEGIN ([A-Z0-9# ]+)-----([\s\S]*?)-----END \1-----/g);
-  return [...found].map(([, label = "", body = ""]) => {
-    const octets = base64(body.replace(/^[\w-]+:.*$/gm, ""));
-    // The old way to encrypt a PEM text stands in its headers, and is not read here.
-    const old = /^Proc-Type:.*ENCRYPTED/m.test(body) ? null : modern(label, octets);
-    return old === null ? { label, octets } : { label: "PRIVATE KEY", octets: old };
-  });
-}
-
-/** PKCS #8 of an older form of key, SEC 1 or PKCS #1; null for anything else, and for what cannot be read. */
-function modern(label: string, octets: Bytes): Bytes | null {
-  if (label !== "EC PRIVATE KEY" && label !== "RSA PRIVATE KEY") return null;
-  try {
-    return pkcs8From(parseFirst(octets));
-  } catch (error) {
-    if (error instanceof BerError) return null;
-    throw error;
-  }
-}
-
-function pkcs8From(key: Node): Bytes | null {
-  const [version, secret, curve] = key.children;
-  if (!is(version, UNIVERSAL.integer)) return null;
-  const wrapped = (algorithm: Bytes): Bytes => der.sequence(der.integer(0), algorithm, der.octets(key.raw));
-  if (is(secret, UNIVERSAL.integer) && key.children.length >= 9) return wrapped(der.algorithm(RSA, der.nil()));
-  const name = is(curve, 0, "context") ? curve.children[0] : undefined;
-  return is(secret, UNIVERSAL.octetString) && is(name, UNIVERSAL.oid) ? wrapped(der.algorithm(EC, name.raw)) : null;
-}
-
-const RSA = "1.2.840.113549.1.1.1";
-const EC = "1.2.840.10045.2.1";
-
-function parts(blocks: readonly Block[]): FileContent {
-  const useful = blocks.filter((block) => PARTS.test(block.label));
-  const [first] = blocks;
-  if (first !== undefined && useful.length === 0 && BUNDLES.has(first.label)) throw new P12Error("no-key");
-  if (useful.length === 0) throw new P12Error("other-format", first?.label ?? null);
-  if (!useful.some((block) => block.label.endsWith("PRIVATE KEY"))) {
-    const legacy = blocks.find((block) => block.label.endsWith("PRIVATE KEY"));
-    throw legacy === undefined ? new P12Error("no-key") : new P12Error("other-format", legacy.label);
-  }
-  return { blocks: useful };
-}
-
-function base64(text: string): Bytes {
-  const letters = text.replace(/\s/g, "").replace(/-/g, "+").replace(/_/g, "/").replace(/=+$/, "");
-  if (letters === "" || !/^[A-Za-z0-9+/]*$/.test(letters) || letters.length % 4 === 1) throw new P12Error("malformed");
-  return Uint8Array.from(atob(letters), (character) => character.charCodeAt(0));
-}
-
-function pfxOf(octets: Bytes): FileContent {
-  if (octets[0] !== 0x30) throw new P12Error("malformed");
-  return binary(octets);
-}
-
-/** The algorithm of a DER PKCS#8 in words, for a refusal. */
-export function keyTypeOf(pkcs8: Uint8Array): string | null {
-  const TYPES: Readonly<Record<string, string>> = {
-    "1.2.840.10040.4.1": "DSA",
-    "1.2.840.113549.1.1.1": "RSA",
-    "1.2.840.113549.1.1.10": "RSA-PSS",
-    "1.2.840.10045.2.1": "EC",
-    "1.3.101.112": "Ed25519",
-    "1.3.101.113": "Ed448",
-  };
-  try {
-    const oid = oidOf(members(members(parseFirst(pkcs8))[1])[0]);
-    return TYPES[oid] ?? oid;
-  } catch (error) {
-    if (error instanceof BerError) return null;
-    throw error;
-  }
+/** A list of numbers, as programs write arrays; Java's are between -128 and 127. */
+function decimal(text: string): readonly Bytes[] {
+  const list = /(?:-?\b\d{1,3}\s*[,;]\s*){100,}-?\d{1,3}/.exec(text)?.[0];
+  return list === undefined ? [] : [Uint8Array.from(list.split(/[,;]/), (number) => Number(number) & 0xff)];
 }

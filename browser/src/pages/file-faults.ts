@@ -27,7 +27,9 @@ export async function octetsOf(file: File, field: string): Promise<Bytes> {
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (cause) {
-    const sentence = t("The file cannot be read any more. Please choose it again.");
+    const sentence = t(
+      "This cannot be read. If it is a folder, please open it and choose the file that is in it; a file that was moved or changed, please choose again.",
+    );
     throw new Complaints([{ field, sentence }], { cause });
   }
 }
@@ -62,6 +64,8 @@ const MOST_NAMED = 4;
 
 interface Wanted {
   readonly serial: string;
+  /** The name of the CA that issued it. */
+  readonly issuer: string;
 }
 
 function other(error: P12Error, wanted: Wanted): string {
@@ -88,6 +92,10 @@ function other(error: P12Error, wanted: Wanted): string {
         "This is a file of another kind (%(algorithm)s), not a certificate file. Please unpack it or export your certificate as PKCS #12, then choose the file whose name ends in .p12 or .pfx.",
         { algorithm },
       );
+    case "seal-broken":
+      return t(
+        "The pass-phrase opens what is in this file, but not the seal around it: the file was changed after it was made, or its seal has another pass-phrase. Please copy the file again from where you made it, or apply for a new certificate.",
+      );
     case "no-key":
       return t(
         "This file has no key in it, only a certificate. Please choose the file that you made with a pass-phrase.",
@@ -106,10 +114,14 @@ function other(error: P12Error, wanted: Wanted): string {
         { algorithm },
       );
     case "unsupported-key":
-      return t(
-        "The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.",
-        { algorithm: algorithm || "?" },
-      );
+      return algorithm === ""
+        ? t(
+            "The key in this file cannot be read. Please choose another copy of the file, or apply for a new certificate.",
+          )
+        : t(
+            "The key in this file is of a kind that is not used here (%(algorithm)s). Please choose the file of your present certificate, or apply for a new one.",
+            { algorithm },
+          );
     case "too-many-iterations":
       return t(
         "Opening this file would take this computer too long, because of the way in which it is protected. Please export your own certificate alone, or apply for a new one.",
@@ -133,28 +145,31 @@ const named = (algorithm: string): string =>
     ? t("an algorithm without a name here, number %(number)s", { number: algorithm })
     : algorithm;
 
-/** Names what was found, the one that is valid longest first, so that the customer knows which file it is not. */
+/** Names what was found, the one that is valid longest first, and what is wanted: a customer may have a file of each CA. */
 function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
   if (error.found.length > 1) {
     const each = error.found
       .slice(0, MOST_NAMED)
-      .map((one) => `${one.commonName} (${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
+      .map((one) => `${one.commonName} (${one.issuerName}, ${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
     return t(
-      "This file holds %(count)s other certificates (name, valid until, serial number): %(list)s. Please choose the file with the serial number %(wanted)s.",
+      "This file holds %(count)s other certificates (name, issuer, valid until, serial number): %(list)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
       {
         count: String(error.found.length),
         list: each.join("; "),
+        ca: wanted.issuer,
         wanted: wanted.serial,
       },
     );
   }
   return t(
-    "This file holds another certificate: %(name)s, valid until %(until)s, serial number %(serial)s. Please choose the file with the serial number %(wanted)s.",
+    "This file holds another certificate: %(name)s, issued by %(issuer)s, valid until %(until)s, serial number %(serial)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
     {
       name: found?.commonName ?? "",
+      issuer: found?.issuerName ?? "",
       until: found?.notAfter.toISOString().slice(0, 10) ?? "",
       serial: found?.serial ?? "",
+      ca: wanted.issuer,
       wanted: wanted.serial,
     },
   );

@@ -96,7 +96,8 @@ async function opened(
   } catch (error) {
     if (!(error instanceof P12Error)) throw error;
     if (error.code === "other-passphrase-inside") show(find(section, "[data-old-key-inner]", HTMLElement), true);
-    throw new Complaints([explainFile(error, typed, old)], { cause: error });
+    const asked = { serial: old.serial, issuer: section.dataset["issuer"] ?? "" };
+    throw new Complaints([explainFile(error, typed, asked)], { cause: error });
   }
 }
 

@@ -2,6 +2,7 @@
  * A certificate file on its way to the customer: saved, or shared, or copied as text; and then opened once more, because
  * a download that was begun is not a file that is there.
  */
+import { readCertificate } from "../certificate.ts";
 import { announce, find, need, show, valueOf } from "../dom.ts";
 import type { Bytes } from "../der.ts";
 import { fromPkcs8, type KeyPair, sha256 } from "../keys.ts";
@@ -94,7 +95,8 @@ export async function reopened(form: HTMLFormElement, chain: Chain, field = "pas
     return (await fromPkcs8(content.key, false)).privateKey;
   } catch (error) {
     if (!(error instanceof P12Error)) throw error;
-    const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, leaf);
+    const asked = { serial: leaf.serial, issuer: readCertificate(leaf.der).issuerName };
+    const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, asked);
     throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], {
       cause: error,
     });

@@ -152,6 +152,23 @@ def former_entries(settings: Settings, clock: Clock, entropy: Entropy) -> tuple[
     return entries
 
 
+def secret_files(settings: Settings) -> list[Path]:
+    """Return the files of the secrets that the list names; none where it cannot be read, which is said elsewhere."""
+    path = settings.former_issuers or _of_demo(settings)
+    if path is None:
+        return []
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("former_issuer", [])
+    except (OSError, ValueError):
+        return []
+    connected = [one["ca"] for one in tables if isinstance(one, dict) and isinstance(one.get("ca"), dict)]
+    return [_secret_path(settings, ca["secret"]) for ca in connected if isinstance(ca.get("secret"), str)]
+
+
+def _secret_path(settings: Settings, name: str) -> Path:
+    return (settings.secrets_dir or settings.data) / name
+
+
 def _of_demo(settings: Settings) -> Path | None:
     """Return the list that a demo has made for itself."""
     made = settings.data / DEMO_LIST
@@ -217,15 +234,11 @@ class _Reading:
         given = _Table(name, table)
         given.words("id")
         certificates = self._certificates(given)
-        issuer = FormerIssuer(
-            id=name,
-            name_zh=given.words("name_zh"),
-            name_en=given.words("name_en"),
-            certificates=certificates,
-            subject_templates=self._templates(given),
-        )
+        names = given.words("name_zh"), given.words("name_en")
+        templates = self._templates(given)
         source = self._source(given, certificates)
         client = self._client(given, certificates)
+        issuer = FormerIssuer(name, *names, certificates, templates, by_client=client is not None)
         given.finish()
         return FormerEntry(issuer, FormerCa(name, certificates, source), client)
 
@@ -339,7 +352,7 @@ class _Reading:
         return CmpClient(wire, Shared(user, secret), recipient, self._clock, self._entropy)
 
     def _secret(self, there: _Table) -> Secret:
-        path = (self._settings.secrets_dir or self._settings.data) / there.words("secret")
+        path = _secret_path(self._settings, there.words("secret"))
         try:
             return secret_file(path)
         except OSError as error:

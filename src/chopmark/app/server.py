@@ -108,6 +108,14 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+_ANSWERS_WITHIN_S = 60
+"""When a server process does not answer the first one for so long, it is killed and started anew.
+
+It answers once it has loaded its modules. On a busy machine that takes longer than the 5 s that uvicorn waits otherwise,
+and then no process would ever get ready.
+"""
+
+
 def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn.Config:
     """Return uvicorn's settings: no access log, no server header, connections that are bounded."""
     return uvicorn.Config(
@@ -118,6 +126,7 @@ def server_config(application: Any, settings: Settings, **extra: Any) -> uvicorn
         date_header=True,
         timeout_keep_alive=settings.limits.idle_s,
         timeout_graceful_shutdown=30,
+        timeout_worker_healthcheck=_ANSWERS_WITHIN_S,
         proxy_headers=False,
         ws="none",
         **{"host": settings.host, "port": settings.port, "lifespan": "on", "http": bounded(settings), **extra},

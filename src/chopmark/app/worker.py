@@ -98,7 +98,8 @@ def _of_reminders(services: Services, holder: str) -> tuple[Task, ...]:
     if foundation.settings.reminders.send == "no":
         return ()
     engine, policy, clock = foundation.engine, foundation.reminders, foundation.clock
-    rules = ReminderRules(policy, foundation.calendar, partial(renewal_opens, foundation.policy))
+    opens, former = partial(renewal_opens, foundation.policy), services.former.issuers.status
+    rules = ReminderRules(policy, foundation.calendar, opens, former)
     planning = ReminderPlanning(ReminderPlanRepository(engine), rules, clock, holder)
     sender, people = sender_of(foundation.brand), services.identity.people
     router = services.messaging.reminder_router

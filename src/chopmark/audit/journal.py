@@ -10,7 +10,7 @@ import hmac
 import json
 import zlib
 from base64 import b64decode, b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -67,23 +67,22 @@ class JournalDamaged(Exception):
     """A line is incomplete, was edited, or was written by another installation."""
 
 
-@dataclass(frozen=True, slots=True)
 class JournalKey:
-    """The keys for journal lines: the secrets of the audit key and of the data key, 32 bytes each.
+    """The keys for journal lines, derived (HKDF) from the secrets of the audit key and of the data key, 32 bytes each.
 
-    Both are kept outside the database. The MAC key and the encryption key are derived from them (HKDF).
+    Both secrets are kept outside the database.
     """
 
-    audit_secret: bytes = field(repr=False)
-    data_secret: bytes = field(repr=False)
+    __slots__ = ("_mac_key", "cipher")
+
+    def __init__(self, audit_secret: bytes, data_secret: bytes) -> None:
+        self._mac_key = _derive(audit_secret, b"chopmark-journal-mac-1")
+        self.cipher = AESGCM(_derive(data_secret, b"chopmark-journal-seal-1"))
+        """Encrypts and decrypts bodies."""
 
     def mac(self, canonical: bytes) -> bytes:
         """Return HMAC-SHA-256 over the label and the canonical bytes: 32 octets."""
-        return hmac.digest(_derive(self.audit_secret, b"chopmark-journal-mac-1"), _MAC_LABEL + canonical, "sha256")
-
-    def cipher(self) -> AESGCM:
-        """Return the cipher that encrypts and decrypts bodies."""
-        return AESGCM(_derive(self.data_secret, b"chopmark-journal-seal-1"))
+        return hmac.digest(self._mac_key, _MAC_LABEL + canonical, "sha256")
 
 
 def encode_line(line: Line, key: JournalKey, nonce: bytes) -> str:
@@ -91,7 +90,7 @@ def encode_line(line: Line, key: JournalKey, nonce: bytes) -> str:
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"the nonce must have {NONCE_BYTES} bytes")
     members = _members(line)
-    sealed = nonce + key.cipher().encrypt(nonce, zlib.compress(line.body), _canonical(members)) if line.body else b""
+    sealed = nonce + key.cipher.encrypt(nonce, zlib.compress(line.body), _canonical(members)) if line.body else b""
     members["body"] = b64encode(sealed).decode()
     members["mac"] = key.mac(_canonical(members)).hex()
     return _canonical(members).decode()
@@ -137,7 +136,7 @@ def _members(line: Line) -> dict[str, object]:
 
 
 def _opened(sealed: bytes, key: JournalKey, beside: bytes) -> bytes:
-    plain = key.cipher().decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], beside)
+    plain = key.cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], beside)
     reader = zlib.decompressobj()
     body = reader.decompress(plain, LARGEST_BODY)
     if not reader.eof:
@@ -146,7 +145,10 @@ def _opened(sealed: bytes, key: JournalKey, beside: bytes) -> bytes:
 
 
 def _canonical(members: dict[str, object]) -> bytes:
-    return json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+    return _compact(members).encode()
+
+
+_compact = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 
 
 def _derive(secret: bytes, label: bytes) -> bytes:

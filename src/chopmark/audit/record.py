@@ -7,12 +7,14 @@ change of either changes the Merkle tree.
 """
 
 import hmac
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NewType
+from json.encoder import encode_basestring
+from typing import NamedTuple, NewType
+
+import msgspec
 
 from chopmark.audit.events import Event
 from chopmark.audit.facts import Fact, clean_facts
@@ -126,15 +128,20 @@ class StoredRecord:
 
     def canonical(self) -> bytes:
         """Return the bytes that the MAC covers; raises ValueError when a column is malformed."""
+        return self.opened().canonical
+
+    def opened(self) -> "Opened":
+        """Return the record's contents and the bytes that the MAC covers; raises ValueError when one is malformed."""
         self._check()
         try:
-            facts = json.loads(self.facts)
-        except (ValueError, RecursionError) as error:
+            facts = msgspec.json.decode(self.facts)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise ValueError("the facts are not JSON") from error
         if not isinstance(facts, dict) or _compact(facts) != self.facts:
             raise ValueError("the facts are not a canonical JSON object")
-        parse_stamp(self.at)
-        return _canonical(self.at, self.stream, self.event, facts, self.kid, self.previous, self.version)
+        at = parse_stamp(self.at)
+        canonical = _canonical(self.at, self.stream, self.event, self.facts, self.kid, self.previous, self.version)
+        return Opened(canonical, at, facts)
 
     def leaf_hash(self) -> bytes:
         """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1); ValueError when malformed."""
@@ -142,14 +149,14 @@ class StoredRecord:
 
     def record(self) -> "AuditRecord":
         """Return the record with typed values; raises ValueError when it is malformed or its event is unknown."""
-        self.canonical()
+        opened = self.opened()
         return AuditRecord(
             stream=StreamId(self.stream),
             version=self.version,
             previous=self.previous,
-            at=parse_stamp(self.at),
+            at=opened.at,
             event=Event(self.event),
-            facts=json.loads(self.facts),
+            facts=opened.facts,
             kid=self.kid,
             mac=self.mac,
         )
@@ -165,6 +172,23 @@ class StoredRecord:
             raise ValueError("the version is not a positive integer")
 
 
+class Opened(NamedTuple):
+    """What a stored record says, parsed once: the bytes that its MAC covers, its time and its facts."""
+
+    canonical: bytes
+    at: datetime
+    facts: dict[str, Fact]
+
+
+class _Written(NamedTuple):
+    """A record as it is written: two of its columns, the bytes that its MAC covers, and its hash."""
+
+    at: str
+    facts: str
+    canonical: bytes
+    leaf_hash: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
     """One recorded event: `at` is aware UTC in whole milliseconds, `mac` 32 octets under `kid`."""
@@ -177,8 +201,8 @@ class AuditRecord:
     facts: Mapping[str, Fact]
     kid: str
     mac: bytes
-    memo: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
-    """The canonical bytes and the hash, once they were computed; a changed copy computes its own."""
+    memo: list[_Written] = field(default_factory=list, init=False, repr=False, compare=False)
+    """How the record is written, once it was computed; a changed copy computes its own."""
 
     @property
     def leaf_id(self) -> str:
@@ -191,9 +215,9 @@ class AuditRecord:
             stream=self.stream,
             version=self.version,
             previous=self.previous,
-            at=stamp(self.at),
+            at=_written(self).at,
             event=self.event.value,
-            facts=_compact(dict(self.facts)),
+            facts=_written(self).facts,
             kid=self.kid,
             mac=self.mac,
             index=index,
@@ -212,7 +236,8 @@ def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime,
         raise ValueError("an audit time is aware")
     whole_ms = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
     clean = clean_facts(facts)
-    encoded = _canonical(stamp(whole_ms), tip.stream, event, dict(clean), key.kid, tip.leaf_hash, tip.version + 1)
+    at_text, facts_text = stamp(whole_ms), _compact(dict(clean))
+    canonical = _canonical(at_text, tip.stream, event, facts_text, key.kid, tip.leaf_hash, tip.version + 1)
     sealed = AuditRecord(
         stream=tip.stream,
         version=tip.version + 1,
@@ -221,29 +246,28 @@ def make_record(tip: Tip, event: Event, facts: Mapping[str, Fact], at: datetime,
         event=event,
         facts=clean,
         kid=key.kid,
-        mac=key.mac(encoded),
+        mac=key.mac(canonical),
     )
-    sealed.memo.append(encoded)
+    sealed.memo.append(_Written(at_text, facts_text, canonical, hash_leaf(canonical + sealed.mac)))
     return sealed
+
+
+def _written(record: AuditRecord) -> _Written:
+    if not record.memo:
+        at, facts = stamp(record.at), _compact(dict(record.facts))
+        canonical = _canonical(at, record.stream, record.event, facts, record.kid, record.previous, record.version)
+        record.memo.append(_Written(at, facts, canonical, hash_leaf(canonical + record.mac)))
+    return record.memo[0]
 
 
 def encode(record: AuditRecord) -> bytes:
     """Return the canonical bytes, without the MAC."""
-    if not record.memo:
-        facts = dict(record.facts)
-        made = _canonical(
-            stamp(record.at), record.stream, record.event, facts, record.kid, record.previous, record.version
-        )
-        record.memo.append(made)
-    return record.memo[0]
+    return _written(record).canonical
 
 
 def leaf_hash(record: AuditRecord) -> bytes:
     """Return SHA-256(0x00 || canonical || MAC) (RFC 9162 s.2.1.1)."""
-    canonical = encode(record)
-    if len(record.memo) == 1:
-        record.memo.append(hash_leaf(canonical + record.mac))
-    return record.memo[1]
+    return _written(record).leaf_hash
 
 
 def next_tip(record: AuditRecord) -> Tip:
@@ -255,8 +279,7 @@ def stamp(at: datetime) -> str:
     """Return RFC 3339 text, UTC, three decimals; parts of a millisecond are dropped."""
     if at.tzinfo is None:
         raise ValueError("an audit time is aware")
-    utc = at.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds") + "Z"
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_stamp(text: str) -> datetime:
@@ -272,19 +295,21 @@ def is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+def _compact(facts: Mapping[str, object]) -> str:
+    """Return canonical JSON text."""
+    return _ENCODER.encode(facts).decode()
 
 
-def _canonical(
-    at: str, stream: str, event: str, facts: Mapping[str, object], kid: str, previous: bytes, version: int
-) -> bytes:
-    members = {
-        "at": at,
-        "chain": stream,
-        "event": str(event),
-        "facts": facts,
-        "kid": kid,
-        "previous": previous.hex(),
-        "version": version,
-    }
-    return _compact(members).encode()
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def _canonical(at: str, stream: str, event: str, facts: str, kid: str, previous: bytes, version: int) -> bytes:
+    """Return the canonical bytes. `facts` is canonical JSON text, which stands in them as it is.
+
+    The members are written here in the order of their names; JSON's own quoting escapes each text.
+    """
+    quoted = encode_basestring
+    return (
+        f'{{"at":{quoted(at)},"chain":{quoted(stream)},"event":{quoted(event)},"facts":{facts},'
+        f'"kid":{quoted(kid)},"previous":"{previous.hex()}","version":{version}}}'
+    ).encode()

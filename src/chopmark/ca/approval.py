@@ -8,7 +8,6 @@ who has the sealing key, which is on the server.
 
 import hashlib
 import hmac
-import json
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,7 +24,6 @@ from chopmark.audit.record import (
     AuditRecord,
     StoredRecord,
     order_stream,
-    parse_stamp,
     system_stream,
 )
 from chopmark.audit.tree import hash_leaf
@@ -187,16 +185,16 @@ def _read(order: OrderId, records: Sequence[StoredRecord], keys: AuditKeys) -> l
     previous = GENESIS
     for version, record in enumerate(records, 1):
         try:
-            canonical = record.canonical()
+            opened = record.opened()
         except ValueError:
             return Distrust.MALFORMED
         if (record.stream, record.version, record.previous) != (order_stream(order), version, previous):
             return Distrust.BROKEN_CHAIN
         key = keys.get(record.kid)
-        if key is None or not hmac.compare_digest(key.mac(canonical), record.mac):
+        if key is None or not hmac.compare_digest(key.mac(opened.canonical), record.mac):
             return Distrust.SEAL
-        previous = hash_leaf(canonical + record.mac)
-        told.append(_Told(record.event, json.loads(record.facts), parse_stamp(record.at)))
+        previous = hash_leaf(opened.canonical + record.mac)
+        told.append(_Told(record.event, opened.facts, opened.at))
     return told
 
 

@@ -150,6 +150,7 @@ def _sentences() -> dict[Found, str]:
         Found.NO_CUSTOMER: "name nobody who is in the directory",
         Found.NO_TEMPLATE: "have a subject that no template fits (or no valid number), and no table says whose",
         Found.TWO_CUSTOMERS: "could be of two customers",
+        Found.TABLE_UNKNOWN: "match a customer, but a table names somebody else for them who is not in the directory",
         Found.EXPIRED: "have expired",
         Found.NOT_FORMER: "are not from a former issuer: no pinned certificate verifies their signature",
         Found.KEY_SHARED: "have a key that another customer has too",

@@ -31,7 +31,7 @@ def certificates_hold(serial: str, *, by: str, approved_by: str) -> int:
     Parameters
     ----------
     serial:
-        Serial number in hexadecimal.
+        Serial number in hexadecimal; of an imported certificate its fingerprint: it is on hold here only.
     by:
         Staff id of who asks.
     approved_by:
@@ -102,7 +102,7 @@ def certificates_revoke(
     Parameters
     ----------
     serial:
-        Serial number in hexadecimal.
+        Serial number in hexadecimal; of an imported certificate its fingerprint.
     reason:
         Why. A court's order is told the world as privilegeWithdrawn, the others as cessationOfOperation.
     paper:
@@ -117,13 +117,15 @@ def certificates_revoke(
 
 async def suspend(settings: Settings, serial: str, by: str, approved_by: str, *, held: bool) -> int:
     """Put a certificate on hold, or release it."""
-    bare = re.sub(r"[: ]", "", serial).lower()
-    number = Serial(bare) if is_fingerprint(bare) and not held else serial_of(serial)
+    number = name_of(serial)
     async with at_console(settings) as services:
         verb = services.ra.suspension.hold if held else services.ra.suspension.release
         certificate = await verb(number, by, approved_by)
     done = "is on hold" if held else "is released"
     say(f"{number} of {certificate.customer} {done}; the customer will be told.")
+    if certificate.former is not None and held:
+        say(f"It is on hold here only. {certificate.former.issuer}, which issued it, cannot be asked for a hold:")
+        say("its own list or responder says what it said before. Where that matters, have that CA revoke it.")
     return 0
 
 
@@ -168,6 +170,12 @@ async def list_by_hand(settings: Settings) -> int:
 _SERIAL = re.compile(r"[0-9A-F]{1,40}")
 
 
+def name_of(given: str) -> Serial:
+    """Return what names a certificate here: a serial number, or the fingerprint of an imported one. Raises Refused."""
+    bare = re.sub(r"[: ]", "", given).lower()
+    return Serial(bare) if is_fingerprint(bare) else serial_of(given)
+
+
 def serial_of(given: str) -> Serial:
     """Return a serial number in upper-case hexadecimal; colons, spaces and lower case are accepted. Raises Refused."""
     bare = re.sub(r"[: ]", "", given).upper()
@@ -197,13 +205,15 @@ async def revoke_certificate(
     from chopmark.ra.ending import FirmRevocation, Grounds
     from chopmark.store.repositories.staff.views import StaffViews
 
-    number = serial_of(serial)
+    number = name_of(serial)
     async with at_console(settings) as services:
         verb = FirmRevocation(
             services.ra.context, StaffViews(services.foundation.engine), services.ca.certifier, services.ra.revocation
         )
         certificate = await verb.revoke(number, Grounds(reason), paper, by, approved_by)
-        by_hand = number in await services.ca.requests.attention()
+        by_hand = number in await services.ca.requests.attention() or (
+            certificate.former is not None and certificate.former.issuer not in services.former.clients
+        )
     say(f"{number} of {certificate.customer} is revoked for good; the customer will be told.")
     if by_hand:
         say("Its CA has to be asked by a person. When it has revoked it, tick it off, two of you:")

@@ -12,7 +12,7 @@ from cyclopts import App
 from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 from chopmark.cli.former_issuers import former_faults
-from chopmark.cli.settings_faults import settings_faults
+from chopmark.cli.settings_faults import ignored, settings_faults
 
 if TYPE_CHECKING:
     from chopmark.app.foundation import Foundation
@@ -51,7 +51,7 @@ WARNED_BEFORE = timedelta(days=90)
 async def check_installation(settings: Settings) -> int:
     """Say whether the installation may start, and what its policy permits that `strict` does not."""
     from chopmark.app.secrets import NotReady
-    from chopmark.app.settings_sources import former_names, unknown_names
+    from chopmark.app.settings_sources import former_names
     from chopmark.messaging.sms import segments
     from chopmark.ra.policy import permitted_by_broker_not_strict
     from chopmark.store import db
@@ -61,7 +61,7 @@ async def check_installation(settings: Settings) -> int:
     if settings.mode == "demo":
         faults = ["this is a demo: it makes its own secrets and shows codes on a page"]
     faults += [settings.proxy_unanswered] if settings.proxy_unanswered else []
-    faults += unknown_names(type(settings), os.environ)
+    faults += ignored(settings)
     faults += settings_faults(settings)
     _say_addresses(settings)
     try:

@@ -5,11 +5,25 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from chopmark.cli.console import configured, run
+from chopmark.cli.settings_faults import ignored
+
+if TYPE_CHECKING:
+    from chopmark.app.settings import Settings
+
+
+def started() -> Settings:
+    """Return the settings of a process that stays; what would be ignored in silence is logged."""
+    import structlog
+
+    settings = configured()
+    for sentence in ignored(settings):
+        structlog.get_logger().warning("setting ignored", code="settings.ignored", message=sentence)
+    return settings
 
 
 def demo(
@@ -57,7 +71,7 @@ def serve(*, workers: int = 2) -> int:
     """
     from chopmark.app.server import run_server
 
-    settings = configured()
+    settings = started()
     return run_server(settings, workers, f"chopmark.{'demo' if settings.mode == 'demo' else 'app'}.server")
 
 
@@ -67,7 +81,7 @@ def worker() -> int:
 
     from chopmark.app.worker import work
 
-    uvloop.run(work(configured()))
+    uvloop.run(work(started()))
     return 0
 
 
@@ -75,4 +89,4 @@ def est() -> int:
     """Run the EST interface for customers' programs: behind a TLS proxy, or ending TLS itself."""
     from chopmark.app.server import run_est
 
-    return run(run_est(configured()))
+    return run(run_est(started()))

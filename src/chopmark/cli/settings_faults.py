@@ -29,6 +29,40 @@ def settings_faults(settings: Settings) -> list[str]:
     ]
 
 
+def ignored(settings: Settings) -> list[str]:
+    """Return a sentence for each variable and each secret's file that looks like a setting but would be ignored."""
+    from chopmark.app.settings_sources import unknown_names
+
+    return unknown_names(type(settings), os.environ) + stray_secrets(settings)
+
+
+def stray_secrets(settings: Settings) -> list[str]:
+    """Return the files of the secrets directory that nothing reads; hidden files and directories are passed over."""
+    from chopmark.app.settings_sources import FORMER_NAMES, nested_secrets
+
+    folder = settings.secrets_dir
+    if folder is None:
+        return []
+    named = {*type(settings).model_fields, *FORMER_NAMES, *nested_secrets(type(settings))}
+    known = {folder / name for name in named} | set(_named_files(settings))
+    return [
+        f"{path} is the file of no setting: it is read by nobody (look for its name in the table of settings)"
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".") and path not in known
+    ]
+
+
+def _named_files(settings: Settings) -> Iterator[Path]:
+    """Yield the files that the settings and the lists beside them name."""
+    from pydantic import BaseModel
+
+    yield from _listed(settings)
+    topics = [topic for _, topic in settings if isinstance(topic, BaseModel)]
+    for _, value in [pair for one in (settings, *topics) for pair in one]:
+        if isinstance(value, Path):
+            yield value
+
+
 def gateway_faults(settings: Settings) -> list[str]:
     """Return a fault if there is no gateway, because then no code can be sent."""
     from chopmark.app.gateways import channels_of
@@ -82,18 +116,24 @@ def root_key_faults(settings: Settings) -> list[str]:
 
 def _private(settings: Settings) -> Iterator[Path]:
     """Yield files and directories with something secret in them."""
-    from chopmark.app.gateways import secret_files
-
     if settings.secrets_dir is not None:
         yield settings.secrets_dir
         yield from sorted(settings.secrets_dir / name for name in _secret_names())
-    yield from secret_files(settings)
+    yield from _listed(settings)
     config = os.environ.get("CHOPMARK_CONFIG")
     if config and _has_secrets(Path(config)):
         yield Path(config)
     yield from (key for key in (settings.est.key, settings.external_ca.tls_key) if key is not None)
     yield settings.data / "audit-head.key.pem"
     yield from sorted((settings.data / "ca").glob("*.key.pem"))
+
+
+def _listed(settings: Settings) -> Iterator[Path]:
+    """Yield the secrets' files that the lists of gateways and of former issuers name."""
+    from chopmark.app import former_issuers, gateways
+
+    yield from gateways.secret_files(settings)
+    yield from former_issuers.secret_files(settings)
 
 
 def _secret_names() -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from math import inf
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
@@ -39,7 +40,9 @@ from chopmark.stepup.verifier import Verifier
 
 LEASE_S = 60
 BATCH = 50
-EVERY_S = 0.5
+LOOK_EVERY_S = 5.0
+"""How often the first lane looks without being woken: for what a killed worker left, or whose wake-up was lost."""
+ASSIST_EVERY_S = 0.5
 PAUSE_S = 0.2
 """How long the first lane rests after a run, so that messages queued within that time are claimed together."""
 NOTICE_LIFE = timedelta(days=1)
@@ -91,6 +94,7 @@ class Delivery:
         self._clock = clock
         self._holder = holder
         self.busy = False
+        self._again: set[datetime] = set()
 
     async def once(self) -> int:
         """Deliver what is due, at most one batch; return how many outbox rows were claimed.
@@ -115,6 +119,17 @@ class Delivery:
         """Deliver as `once` does if all of `others` are busy; otherwise do nothing and return 0."""
         return await self.once() if all(other.busy for other in others) else 0
 
+    def due_in_s(self) -> float:
+        """Return the seconds until a message that this lane has put back is due, and infinity if there is none.
+
+        What is due already is said once, as 0: then somebody looks for it.
+        """
+        now = self._clock.now()
+        if due := {at for at in self._again if at <= now}:
+            self._again -= due
+            return 0.0
+        return min(((at - now).total_seconds() for at in self._again), default=inf)
+
     async def _one(self, work: OutboxJob, papers: Papers) -> None:
         now = self._clock.now()
         if work.expires_at is not None and now >= work.expires_at:
@@ -130,6 +145,7 @@ class Delivery:
             again = _again(work, now) if fault.retryable else None
             if again is not None:
                 await self._works.retry(work, self._holder, again, fault.named.value)
+                self._again.add(again)
             else:
                 instead = () if fault.reason is FaultReason.TOO_LATE else _instead(work)
                 await self._close(work, f"failed:{fault.named.value}", None, instead)
@@ -214,14 +230,18 @@ class Delivery:
 def lanes(deliveries: Sequence[Delivery], wake: Waiting) -> tuple[Task, ...]:
     """Return one job for each lane, so that a gateway that hangs delays only the messages of one lane.
 
-    The first lane is woken by new messages and also looks twice a second. Each further lane looks as often, but claims
-    rows only while all lanes before it are busy.
+    The first lane is woken by new messages. It also looks when a message that any lane has put back is due, and every
+    `LOOK_EVERY_S` in any case. Each further lane claims rows only while all lanes before it are busy.
     """
     first, *more = deliveries
+
+    async def woken(timeout_s: float) -> bool:
+        return await wake(min(timeout_s, *(one.due_in_s() for one in deliveries)))
+
     return (
-        Task("deliver-0", first.once, EVERY_S, wake, full=BATCH, pause_s=PAUSE_S),
+        Task("deliver-0", first.once, LOOK_EVERY_S, woken, full=BATCH, pause_s=PAUSE_S),
         *(
-            Task(f"deliver-{number}", partial(one.assist, deliveries[:number]), EVERY_S, full=BATCH)
+            Task(f"deliver-{number}", partial(one.assist, deliveries[:number]), ASSIST_EVERY_S, full=BATCH)
             for number, one in enumerate(more, 1)
         ),
     )

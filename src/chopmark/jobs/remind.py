@@ -19,6 +19,7 @@ from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Purpose, Receipt, Verdict
 from chopmark.messaging.reminders import Ends, calendar_entry, write_reminder
 from chopmark.messaging.templates import Language, Sender
+from chopmark.ra.former_renewal import known_doubt
 from chopmark.ra.reminders.plan import may_send_at
 from chopmark.ra.reminders.policy import DEAD_FOR, Step
 from chopmark.ra.reminders.ports import (
@@ -168,10 +169,16 @@ class Reminding:
         papers: ReminderPapers,
     ) -> Receipt | GatewayFault:
         now = self._clock.now()
+        apply = await self._must_apply(living, now)
         try:
-            return await self._router.send(self._message(reminder, contact, living, papers, now), now)
+            return await self._router.send(self._message(reminder, contact, living, papers, now, apply=apply), now)
         except GatewayFault as fault:
             return fault
+
+    async def _must_apply(self, living: Sequence[LivingCertificate], now: datetime) -> bool:
+        """Tell whether the customer has to apply: the one that ends last, which a renewal would prove, cannot."""
+        proving = max(living, key=lambda one: (one.not_after, one.id))
+        return proving.former is not None and await known_doubt(self._rules.former, proving.former, now) is not None
 
     def _message(
         self,
@@ -180,12 +187,15 @@ class Reminding:
         living: Sequence[LivingCertificate],
         papers: ReminderPapers,
         now: datetime,
+        *,
+        apply: bool,
     ) -> Message:
         wishes = papers.wishes.get(reminder.customer, NO_WISHES)
         language = Language.EN if wishes.language == Language.EN.value else Language.ZH
         first = min(living, key=lambda one: (one.not_after, one.id))
         last = self._rules.calendar.last_trading_day_within(first.not_after)
-        ends = Ends(last, local_date(first.not_after), len(living), over=opens(last) <= now and last < local_date(now))
+        over = opens(last) <= now and last < local_date(now)
+        ends = Ends(last, local_date(first.not_after), len(living), over, apply)
         last3 = None if first.account is None else first.account[-3:]
         written = write_reminder(self._sender, language, contact.channel, ends, account_last3=last3)
         mail = contact.channel is Channel.EMAIL and not ends.over
@@ -199,7 +209,7 @@ class Reminding:
             at=reminder.begun_at,
             ttl_s=int(min(LIFE, max(timedelta(seconds=1), reminder.until - reminder.begun_at)).total_seconds()),
             customer=reminder.customer,
-            attachment=calendar_entry(self._sender, language, first.id, last, reminder.begun_at) if mail else None,
+            attachment=calendar_entry(self._sender, language, first.id, ends, reminder.begun_at) if mail else None,
             handed_at=now,
         )
 

@@ -28,9 +28,10 @@ _TELEPHONE: Final = re.compile(
     r"\+?\(\d{1,4}\)[- ]?\d{3,4}[- ]?\d{3,4}|\+?\d{1,4}[- ]\d{3,4}[- ]?\d{3,4}|(?<!\d)0\d{7,9}(?!\d)"
 )
 _ENDS: Final = tuple(
-    Ends(_SAMPLE_AT.date(), _SAMPLE_AT.date(), number, over)
+    Ends(_SAMPLE_AT.date(), _SAMPLE_AT.date(), number, over, apply)
     for number in (1, MOST_CERTIFICATES)
     for over in (False, True)
+    for apply in (False, True)
 )
 _SHOWN_TIME: Final = re.compile(r"\d{4}/\d{2}/\d{2} \d{2}:\d{2}")
 

@@ -1,7 +1,8 @@
 """The texts of reminders that a certificate ends, and the calendar entry attached to the mail.
 
 A reminder says until when the customer can trade and what to do. It has no link, and on a phone no telephone number. It
-asks the customer to renew outside the opening hours of the market, and to ignore it after renewing.
+asks the customer to renew outside the opening hours of the market, and to ignore it after renewing. Where a certificate
+of a former issuer cannot be renewed, it asks them to apply for a new one instead.
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ class Ends:
     certificates: int
     over: bool = False
     """Whether the last session has begun already, so that the certificate can only be used to renew."""
+    apply: bool = False
+    """Whether the customer has to apply for a new one, because what they have cannot be renewed."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.certificates <= MOST_CERTIFICATES:
@@ -49,6 +52,7 @@ def write_reminder(
     }
     parts["calendar"] = "" if ends.over else _CALENDAR[language]
     parts["what"] = _WHAT[language, channel][many, ends.over] % parts
+    parts.update(_DO[language, channel][ends.apply])
     return Written(_SUBJECT[language] % parts, Secret(_TEXT[language, channel] % parts))
 
 
@@ -96,45 +100,87 @@ _CALENDAR: Final[Mapping[Language, str]] = {
 }
 
 _TEXT: Final[Mapping[tuple[Language, Channel], str]] = {
-    (Language.ZH, Channel.MOBILE): "【%(firm)s】%(what)s，請於非開盤時段至客戶專區展延；已展延請略過。",
+    (Language.ZH, Channel.MOBILE): "【%(firm)s】%(what)s，%(do)s。",
     (Language.EN, Channel.MOBILE): (
-        "%(firm)s: %(what)s Please renew in our customer area, not around the market opening; ignore this if done."
+        "%(firm)s: %(what)s %(do)s in our customer area, not around the market opening; ignore this if done."
     ),
     (Language.ZH, Channel.EMAIL): (
         "您好：\n\n%(what)s到期後將無法以電子方式下單。\n\n"
-        "請登入本公司客戶服務專區，於「電子憑證」辦理展延，約需一分鐘。開盤前後使用人數較多，請於其他時段辦理。"
-        "如您已完成展延，請略過此信。\n\n"
+        "%(do)s開盤前後使用人數較多，請於其他時段辦理。%(done)s，請略過此信。\n\n"
         "%(calendar)s為保障您的安全，此信不含任何連結。\n\n"
         "%(firm)s 客服專線：%(hotline)s\n此信由系統自動寄出，請勿直接回覆。\n"
     ),
     (Language.EN, Channel.EMAIL): (
         "Hello,\n\n%(what)s After that you cannot place orders electronically.\n\n"
-        'Please sign in to our customer area and renew under "e-certificate"; it takes a minute. Many people use it '
-        "before and during the opening of the market: please choose another time. If you have renewed already, ignore "
-        "this message.\n\n"
+        "%(do)s Many people use it before and during the opening of the market: please choose another time. "
+        "If you have %(done)s already, ignore this message.\n\n"
         "%(calendar)sFor your safety this message has no link.\n\n"
         "%(firm)s, hotline: %(hotline)s\nThis message was sent automatically; please do not reply.\n"
     ),
 }
 
-_EVENT: Final[Mapping[Language, tuple[str, str]]] = {
-    Language.ZH: ("電子憑證最後可交易日（%(firm)s）", "請先登入客戶服務專區展延電子憑證；已展延者請刪除此行程。"),
-    Language.EN: (
-        "Last trading day of your e-certificate (%(firm)s)",
-        "Renew it in the customer area before; delete this entry if you have renewed.",
-    ),
+_DO: Final[Mapping[tuple[Language, Channel], Mapping[bool, Mapping[str, str]]]] = {
+    (Language.ZH, Channel.MOBILE): {
+        False: {"do": "請於非開盤時段至客戶專區展延；已展延請略過"},
+        True: {"do": "請於非開盤時段至客戶專區申請新憑證；已申請請略過"},
+    },
+    (Language.EN, Channel.MOBILE): {
+        False: {"do": "Please renew"},
+        True: {"do": "Please apply for a new one"},
+    },
+    (Language.ZH, Channel.EMAIL): {
+        False: {
+            "do": "請登入本公司客戶服務專區，於「電子憑證」辦理展延，約需一分鐘。",
+            "done": "如您已完成展延",
+        },
+        True: {
+            "do": (
+                "此憑證無法展延，請登入本公司客戶服務專區，於「電子憑證」申請新憑證，約需數分鐘，"
+                "並以您留存的手機或電子郵件接收驗證碼。"
+            ),
+            "done": "如您已取得新憑證",
+        },
+    },
+    (Language.EN, Channel.EMAIL): {
+        False: {
+            "do": 'Please sign in to our customer area and renew under "e-certificate"; it takes a minute.',
+            "done": "renewed",
+        },
+        True: {
+            "do": (
+                "This certificate cannot be renewed. Please sign in to our customer area and apply for a new one under "
+                '"e-certificate"; it takes a few minutes, and a code is sent to your phone or mail box.'
+            ),
+            "done": "a new one",
+        },
+    },
+}
+"""What the customer has to do: renew, or apply for a new certificate."""
+
+_EVENT: Final[Mapping[Language, str]] = {
+    Language.ZH: "電子憑證最後可交易日（%(firm)s）",
+    Language.EN: "Last trading day of your e-certificate (%(firm)s)",
+}
+_BEFORE: Final[Mapping[Language, Mapping[bool, str]]] = {
+    Language.ZH: {
+        False: "請先登入客戶服務專區展延電子憑證；已展延者請刪除此行程。",
+        True: "請先登入客戶服務專區申請新的電子憑證；已取得新憑證者請刪除此行程。",
+    },
+    Language.EN: {
+        False: "Renew it in the customer area before; delete this entry if you have renewed.",
+        True: "Apply for a new one in the customer area before; delete this entry if you have it.",
+    },
 }
 
 
-def calendar_entry(
-    sender: Sender, language: Language, certificate: str, last_trading_day: date, at: datetime
-) -> Attachment:
+def calendar_entry(sender: Sender, language: Language, certificate: str, ends: Ends, at: datetime) -> Attachment:
     """Return the entry for the customer's calendar (RFC 5545), with an alarm at 14:00 on the day before.
 
     The entry of one certificate has the same UID in every mail, so that a calendar replaces the earlier entry. The UID
     is a hash, so the entry reveals nothing about the certificate.
     """
-    summary, description = (words % {"firm": sender.name(language)} for words in _EVENT[language])
+    summary, description = _EVENT[language] % {"firm": sender.name(language)}, _BEFORE[language][ends.apply]
+    last_trading_day = ends.last_trading_day
     lines = (
         "BEGIN:VCALENDAR",
         "VERSION:2.0",

@@ -1,7 +1,8 @@
 """DER structures that several modules use, and a check that bytes are DER and not merely BER."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Set
+from typing import NamedTuple
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
@@ -62,14 +63,11 @@ def signature_algorithm(kind: KeyKind) -> bytes:
 
 
 def signed(body_der: bytes, algorithm_der: bytes, signature: bytes) -> bytes:
-    """Return SEQUENCE {body, algorithm, BIT STRING signature}, DER."""
-    return asn1.encode_der(
-        Signed(
-            body=asn1.decode_der(asn1.TLV, body_der),
-            algorithm=asn1.decode_der(asn1.TLV, algorithm_der),
-            signature=asn1.BitString(signature, 0),
-        )
-    )
+    """Return SEQUENCE {body, algorithm, BIT STRING signature}, DER; NotDer unless both are one element each."""
+    for one in (body_der, algorithm_der):
+        if _header(one, 0, len(one))[2] != len(one):
+            raise NotDer("not one element")
+    return tlv(0x30, body_der, algorithm_der, tlv(BIT_STRING, b"\0", signature))
 
 
 def require_whole_signature(signed_der: bytes) -> None:
@@ -88,14 +86,15 @@ def is_whole(bits: "Part") -> bool:
     return bits.tag == BIT_STRING and bits.content[:1] == b"\0"
 
 
-def require_der(data: bytes) -> None:
+def require_der(data: bytes, known: Set[bytes] = frozenset()) -> None:
     """Do nothing if `data` is exactly one DER element; raise NotDer otherwise (X.690 s.10, 11).
 
     Checks every constructed element: definite minimal lengths, single-byte tags, minimal integers, BOOLEAN 00 or FF,
     whole-second Zulu times, SET OF in ascending order, nesting up to 24. The contents of OCTET STRINGs and BIT STRINGs
-    are not checked.
+    are not checked. `known` are elements that were found to be DER before; what equals one to the octet is not looked
+    into again.
     """
-    end = _element(data, 0, len(data), 0)
+    end = _element(data, 0, len(data), 0, known)
     if end != len(data):
         raise NotDer(f"trailing data after octet {end}")
 
@@ -123,7 +122,7 @@ def _header(data: bytes, at: int, end: int) -> tuple[int, int, int]:
     return tag, start, start + length
 
 
-def _element(data: bytes, at: int, end: int, depth: int) -> int:
+def _element(data: bytes, at: int, end: int, depth: int, known: Set[bytes]) -> int:
     if depth > MAX_DEPTH:
         raise NotDer("nested too deeply")
     tag, start, stop = _header(data, at, end)
@@ -133,9 +132,11 @@ def _element(data: bytes, at: int, end: int, depth: int) -> int:
         return stop
     if tag < 0x40 and tag not in (0x30, 0x31):
         raise NotDer(f"constructed string at octet {at}")
+    if known and data[at:stop] in known:
+        return stop
     previous = b""
     while start < stop:
-        following = _element(data, start, stop, depth + 1)
+        following = _element(data, start, stop, depth + 1, known)
         if tag == 0x31:
             current = data[start:following]
             if current < previous:
@@ -167,8 +168,7 @@ def _primitive(tag: int, content: bytes, at: int) -> None:
         raise NotDer(f"time not in whole Zulu seconds at octet {at}")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One element: its tag octet, all of it, and its content."""
 
     tag: int
@@ -185,6 +185,18 @@ def parts(content: bytes) -> tuple[Part, ...]:
         found.append(Part(tag, content[at:stop], content[start:stop]))
         at = stop
     return tuple(found)
+
+
+def constructed(data: bytes) -> frozenset[bytes]:
+    """Return every constructed element of which the data consists, at any depth; NotDer as `parts`."""
+    found: set[bytes] = set()
+    waiting = [data]
+    while waiting:
+        for part in parts(waiting.pop()):
+            if part.tag & 0x20:
+                found.add(part.der)
+                waiting.append(part.content)
+    return frozenset(found)
 
 
 def tlv(tag: int, *content: bytes) -> bytes:

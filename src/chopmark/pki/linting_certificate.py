@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtensionOID
 from chopmark.core.types import OrderId, text
 from chopmark.pki import key_checks, signing
 from chopmark.pki.algorithms import KeyKind
-from chopmark.pki.der import NotDer, PublicKeyInfo, encoded, require_der, tlv
+from chopmark.pki.der import NotDer, PublicKeyInfo, constructed, encoded, require_der, tlv
 from chopmark.pki.draft import Draft, LintingCertificateKey, assemble, distribution_point
 from chopmark.pki.finding import Finding
 from chopmark.pki.profile import Lifetime
@@ -111,11 +111,12 @@ def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[
     subject values, key, subject key identifier, CRL distribution point.
     """
     try:
-        require_der(tbs_der)
-        mine = asn1.decode_der(TbsCertificate, tbs_der)
         model = _model(exemplar_tbs_der)
+        require_der(tbs_der, model.elements)
+        mine = asn1.decode_der(TbsCertificate, tbs_der)
     except (NotDer, ValueError):
         return (Finding("tbs_malformed", text("The certificate's contents cannot be read.")),)
+    key = encoded(mine.public_key)
     differences = [
         ("version", mine.version == model.tbs.version == 2),
         ("serial", 0 < mine.serial < 1 << 159 and mine.serial.bit_length() > 64),
@@ -123,17 +124,21 @@ def compare(tbs_der: bytes, exemplar_tbs_der: bytes, allowed: Allowed) -> tuple[
         ("issuer", encoded(mine.issuer) == model.issuer),
         ("validity", _validity_holds(mine, allowed)),
         ("subject", _subject_holds(mine, model)),
-        ("key", _key_holds(mine, model)),
+        ("key", _key_holds(key, model)),
     ]
     found = [_different(field) for field, holds in differences if not holds]
-    return (*found, *_extension_findings(mine, model.tbs, allowed))
+    return (*found, *_extension_findings(mine, model.tbs, key, allowed))
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    """The fields of a linting certificate's TBSCertificate; None for one that could not be read, and equals nothing."""
+    """The fields of a linting certificate's TBSCertificate; None for one that could not be read, and equals nothing.
+
+    `elements` are its constructed elements, which are DER.
+    """
 
     tbs: TbsCertificate
+    elements: frozenset[bytes]
     signature: bytes
     issuer: bytes
     subject: list[tuple[x509.ObjectIdentifier, bytes]] | None
@@ -142,12 +147,13 @@ class _Model:
 
 @lru_cache(maxsize=64)
 def _model(exemplar_tbs_der: bytes) -> _Model:
+    require_der(exemplar_tbs_der)
     tbs = asn1.decode_der(TbsCertificate, exemplar_tbs_der)
     try:
         subject, key = _shape(_attributes(tbs)), key_checks.kind(encoded(tbs.public_key))
     except ValueError:
         subject, key = None, None
-    return _Model(tbs, encoded(tbs.signature), encoded(tbs.issuer), subject, key)
+    return _Model(tbs, constructed(exemplar_tbs_der), encoded(tbs.signature), encoded(tbs.issuer), subject, key)
 
 
 def _shape(attributes: Iterable[Attribute]) -> list[tuple[x509.ObjectIdentifier, bytes]]:
@@ -192,25 +198,27 @@ def _subject_holds(mine: TbsCertificate, model: _Model) -> bool:
     return _shape(ours) == model.subject
 
 
-def _key_holds(mine: TbsCertificate, model: _Model) -> bool:
+def _key_holds(spki_der: bytes, model: _Model) -> bool:
     try:
-        return key_checks.kind(encoded(mine.public_key)) == model.key
+        return key_checks.kind(spki_der) == model.key
     except ValueError:
         return False
 
 
-def _extension_findings(mine: TbsCertificate, model: TbsCertificate, allowed: Allowed) -> Iterator[Finding]:
+def _extension_findings(
+    mine: TbsCertificate, model: TbsCertificate, spki_der: bytes, allowed: Allowed
+) -> Iterator[Finding]:
     if [(e.id, e.critical) for e in mine.extensions] != [(e.id, e.critical) for e in model.extensions]:
         yield _different("extensions")
         return
     for ours, theirs in zip(mine.extensions, model.extensions, strict=True):
-        if not _extension_holds(ours, theirs, mine, allowed):
+        if not _extension_holds(ours, theirs, spki_der, allowed):
             yield _different(f"extension_{ours.id.dotted_string}")
 
 
-def _extension_holds(ours: Extension, theirs: Extension, mine: TbsCertificate, allowed: Allowed) -> bool:
+def _extension_holds(ours: Extension, theirs: Extension, spki_der: bytes, allowed: Allowed) -> bool:
     if ours.id == ExtensionOID.SUBJECT_KEY_IDENTIFIER:
-        return ours.value == _key_identifier(encoded(mine.public_key))
+        return ours.value == _key_identifier(spki_der)
     if ours.id == ExtensionOID.CRL_DISTRIBUTION_POINTS:
         return ours.value in _points(allowed.crl_urls)
     return ours.value == theirs.value

@@ -11,7 +11,7 @@ from chopmark.core.types import KeyHome, Operation, Reason, Text, text
 from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import Order
 
-TERMS_VERSION = 3
+TERMS_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,26 @@ class Consent:
     sha256: str
 
 
-def consent_for(order: Order, issuer: str, *, overlap: bool = True) -> Consent:
-    """Return the terms of an order that has its key or, for a revocation, names the certificate to be revoked.
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What becomes of the old certificate.
 
-    `overlap` says whether the CA lets the old certificate stay valid until the new one is proved.
+    `overlap` says whether our CA lets it stay valid until the new one is proved. `former` is the name of the CA that
+    issued it, None for one of ours; `by_client` says whether a client asks that CA to revoke it, or people do.
     """
-    sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer, overlap)
+
+    overlap: bool = True
+    former: str | None = None
+    by_client: bool = False
+
+
+OURS = Old()
+"""An old certificate of ours, at a CA that lets it stay valid."""
+
+
+def consent_for(order: Order, issuer: str, old: Old = OURS) -> Consent:
+    """Return the terms of an order that has its key or, for a revocation, names the certificate to be revoked."""
+    sentences = _revocation(order) if order.operation is Operation.REVOKE else _application(order, issuer, old)
     spoken = [[sentence.msgid, *(f"{name}={value}" for name, value in sentence.values)] for sentence in sentences]
     bound = json.dumps([TERMS_VERSION, order.id, order.spki_sha256, order.old_serial, spoken], ensure_ascii=False)
     return Consent(TERMS_VERSION, sentences, hashlib.sha256(bound.encode()).hexdigest())
@@ -41,7 +55,7 @@ def _revocation(order: Order) -> tuple[Text, ...]:
     )
 
 
-def _application(order: Order, issuer: str, overlap: bool) -> tuple[Text, ...]:
+def _application(order: Order, issuer: str, old: Old) -> tuple[Text, ...]:
     name = key_name(order.spki_sha256 or "")
     home = {
         KeyHome.BROWSER: text(
@@ -65,12 +79,47 @@ def _application(order: Order, issuer: str, overlap: bool) -> tuple[Text, ...]:
             issuer=issuer,
         ),
     ]
-    if order.reason in {Reason.LOST, Reason.COMPROMISED}:
-        sentences.append(text("My old certificate is blocked and will be revoked."))
-    elif order.operation in {Operation.REKEY, Operation.REPLACE} and not overlap:
-        sentences.append(
-            text("My old certificate ends when the new one is issued; until I have installed that, I cannot trade.")
+    return (*sentences, *_ending(order, old))
+
+
+def _ending(order: Order, old: Old) -> tuple[Text, ...]:
+    """Return what becomes of the old certificate and who revokes it: our CA at once, or another when it is asked."""
+    lost = order.reason in {Reason.LOST, Reason.COMPROMISED}
+    if order.operation not in {Operation.REKEY, Operation.REPLACE}:
+        return ()
+    if old.former is not None:
+        return (_ending_there(old.former, lost=lost, by_client=old.by_client),)
+    if lost:
+        return (text("My old certificate is blocked and will be revoked."),)
+    if not old.overlap:
+        return (
+            text("My old certificate ends when the new one is issued; until I have installed that, I cannot trade."),
         )
-    elif order.operation in {Operation.REKEY, Operation.REPLACE}:
-        sentences.append(text("My old certificate stays valid until the new one works; then it is revoked."))
-    return tuple(sentences)
+    return (text("My old certificate stays valid until the new one works; then it is revoked."),)
+
+
+def _ending_there(former: str, *, lost: bool, by_client: bool) -> Text:
+    if lost and by_client:
+        return text(
+            "My old certificate is blocked here, and its issuer, %(former)s, is asked to revoke it as soon as the new "
+            "one works.",
+            former=former,
+        )
+    if lost:
+        return text(
+            "My old certificate is blocked here. When the new one works, the firm has it revoked by its issuer, "
+            "%(former)s; until then it may still be accepted elsewhere.",
+            former=former,
+        )
+    if by_client:
+        return text(
+            "My old certificate stays valid until the new one works; then its issuer, %(former)s, is asked to revoke "
+            "it.",
+            former=former,
+        )
+    return text(
+        "My old certificate stays valid until the new one works, and counts no more here from then on. The firm then "
+        "has it revoked by its issuer, %(former)s; until that is done, it stays valid there, until its last day at "
+        "most.",
+        former=former,
+    )

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
-from chopmark.audit.record import AuditRecord, order_stream
+from chopmark.audit.record import AuditRecord, customer_stream, order_stream
 from chopmark.ca.ports import Issuer
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Serial, text
 from chopmark.messaging.ports import OutboxJob
 from chopmark.ra.context import RaContext
+from chopmark.ra.imported import Fingerprint
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.refusals import two_people
 from chopmark.ra.revocation import Revocation
@@ -46,6 +47,12 @@ class Endings(Protocol):
         """Revoke a certificate that is issued, active or on hold, and end its open order; False in any other state."""
         ...
 
+    async def end_imported(
+        self, fingerprint: Fingerprint, reason: str, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """Revoke an imported certificate that is active or on hold, and note that its own CA is to be asked for it."""
+        ...
+
 
 class FirmRevocation:
     """Revokes a certificate that its customer cannot, or may not, revoke."""
@@ -60,6 +67,9 @@ class FirmRevocation:
         self, serial: Serial, grounds: Grounds, paper: str, by: str, approved_by: str
     ) -> SubscriberCertificate:
         """Revoke the certificate for good and return it; `paper` is the firm's own file number of the paper document.
+
+        `serial` may be the fingerprint of an imported certificate: its own CA is asked as after a renewal, by a client
+        or by people (`ra.former_revocation`).
 
         Raises Refused: MALFORMED, FORBIDDEN (I32), NOT_FOUND, CONFLICT for a certificate that has ended already, and
         UNAVAILABLE if only the CA could not be told: then the worker tells it by the outbox row as soon as it answers.
@@ -76,20 +86,26 @@ class FirmRevocation:
             raise Refused(NO_CERTIFICATE)
         reason = CA_REASON[grounds]
         notices = await context.notice(certificate.customer, "revoked", None, serial=serial)
-        works = (*notices, context.revoke_work(serial, reason, certificate.customer, certificate.order))
+        ours = certificate.former is None
+        asked = (context.revoke_work(serial, reason, certificate.customer, certificate.order),) if ours else ()
+        stream = order_stream(certificate.order) if ours else customer_stream(certificate.customer)
 
         # 2. [tx] The certificate is revoked and its order ends; record, notice and outbox row.
         async def attempt(builder: RecordBuilder) -> bool:
             told = {"serial": serial, "reason": grounds.value, "paper": paper, "by": by, "approved_by": approved_by}
             record = builder.record(Event.STAFF_CERTIFICATE_REVOKED, **told)
-            return await self._records.end(serial, reason, context.now(), works, record)
+            works = (*notices, *asked)
+            if ours:
+                return await self._records.end(serial, reason, context.now(), works, record)
+            return await self._records.end_imported(Fingerprint(serial), reason, context.now(), works, record)
 
-        if not await context.audit_log.write(order_stream(certificate.order), attempt):
+        if not await context.audit_log.write(stream, attempt):
             raise Refused(_OVER)
         # 3. The renewals that build on it end, before the CA is told: whether it answers does not matter for them.
         await self._revocation.end_renewals(certificate.customer, serial)
         # 4. The CA revokes.
-        await self._issuer.revoke(serial, reason)
+        if ours:
+            await self._issuer.revoke(serial, reason)
         return await context.certificates.get(serial) or certificate
 
 

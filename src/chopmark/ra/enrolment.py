@@ -22,9 +22,9 @@ from chopmark.core.types import (
 )
 from chopmark.limits.rate_limits import RateLimit
 from chopmark.messaging.ports import OutboxJob
-from chopmark.ra.context import NOT_YOURS, Caller, RaContext, facts_of
+from chopmark.ra.context import NOT_YOURS, Caller, RaContext
+from chopmark.ra.former_renewal import require_startable
 from chopmark.ra.model import BEFORE_SUBMISSION, LIVE, Order, ended
-from chopmark.ra.policy import advise, may_start
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import (
     CALL_US,
@@ -85,12 +85,9 @@ class Enrolment:
         # 2. The account is the caller's.
         if all(row.number != account for row in snapshot.accounts):
             raise Refused(NOT_YOURS)
-        # 3. The policy allows the operation now.
+        # 3. The policy allows the operation now, and for a renewal of an imported certificate its own CA.
         present = present_of(snapshot.certificates, context.policy.profile, now)
-        advice = advise(context.policy, facts_of(present), now)
-        refused = may_start(operation, reason, advice)
-        if refused is not None:
-            raise Refused(refused)
+        advice = await require_startable(context, caller.customer, operation, reason, present)
         old = _old(snapshot, present, operation, reason, serial)
         way = self._way(snapshot, caller, operation, present)
         order = Order(
@@ -106,7 +103,7 @@ class Enrolment:
             created_at=now,
             expires_at=now + (context.policy.slip_life if way is Way.SLIP else context.policy.order_life),
             birth_date_asked=self._asks_birth_date(snapshot, operation),
-            reason=reason or advice.reason,
+            reason=reason or (advice.reason if operation is advice.operation else None),
             nonce=context.entropy.token(32),
             nonce_expires_at=now + context.policy.nonce_life,
             old_serial=old,

@@ -8,9 +8,12 @@ services say nothing about its certificates.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from chopmark.core.types import Text, text
+
+ON_HOLD: Final = "certificate_hold"
+"""The reason by which a former issuer says that a revocation is not final."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class FormerIssuer:
 
     `certificates` are its issuing certificates, DER. This issuer has issued a customer's certificate if its signature
     verifies with one of them. `subject_templates` say how its subjects name a customer
-    (`ra.certificate_import.subjects`).
+    (`ra.certificate_import.subjects`). `by_client`: a client asks it for revocations; otherwise people do.
     """
 
     id: str
@@ -27,6 +30,7 @@ class FormerIssuer:
     name_en: str
     certificates: tuple[bytes, ...]
     subject_templates: tuple[str, ...] = ()
+    by_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)

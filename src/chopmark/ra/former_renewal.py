@@ -1,4 +1,7 @@
-"""Checks, when the key is bound and when the order is confirmed, that an imported certificate may be renewed.
+"""Decides whether an imported certificate may be renewed: for the recommendation, and at each step of a renewal.
+
+An order for a renewal is not opened unless its own CA says that the certificate is not revoked. When the key is bound,
+and again when the order is confirmed:
 
 1. Its signature verifies with one of the certificates that the settings pin for its issuer now. Neither the name of the
    issuer nor a row of the database is enough.
@@ -10,23 +13,24 @@ Otherwise the order is refused, and the refusal says that the customer has to ap
 """
 
 from dataclasses import replace
+from datetime import datetime
 
 from cryptography import x509
 
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
-from chopmark.audit.record import order_stream
+from chopmark.audit.record import customer_stream, order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
-from chopmark.core.types import OrderState, text
+from chopmark.core.types import CustomerId, Operation, OrderState, Reason, text
 from chopmark.pki import key_checks
 from chopmark.pki.path import issued_by_any
 from chopmark.pki.x509 import serial_of, spki_der
 from chopmark.ra.certificate_import.subjects import Named, Names, parse_template, read_subject
-from chopmark.ra.context import RaContext
-from chopmark.ra.former_issuers import FormerIssuer, GoodThere, RevokedThere
-from chopmark.ra.imported import Fingerprint
+from chopmark.ra.context import RaContext, facts_of
+from chopmark.ra.former_issuers import ON_HOLD, FormerIssuer, FormerStatus, GoodThere, RevokedThere, StatusThere
+from chopmark.ra.imported import Fingerprint, Former, Way
 from chopmark.ra.model import Order
-from chopmark.ra.policy import DOUBTED, Doubt
+from chopmark.ra.policy import DOUBTED, Advice, Doubt, advise, instead_of_renewal, may_start
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.snapshots import OrderSnapshot
 
@@ -45,30 +49,73 @@ async def require_good_there(context: RaContext, snapshot: OrderSnapshot, old: S
         raise Refused(_ANOTHERS)
     if key_checks.judge(spki_der(old.der)):
         raise Refused(_WEAK)
-    now = context.now()
-    status = await context.former.status.status_of(issuer.id, serial_of(old.der), now)
-    if isinstance(status, GoodThere) and now < status.until:
+    doubt = await _asked(context, snapshot.order.customer, old)
+    if doubt is None:
         return
-    if not isinstance(status, RevokedThere):
-        raise Refused(_UNKNOWN)
-    if context.imported is not None:
-        await _revoke(context, snapshot.order, old, status)
-    raise Refused(_REVOKED)
+    if doubt is Doubt.REVOKED:
+        await _end(context, snapshot.order)
+    raise Refused(Refusal(Kind.FORBIDDEN, DOUBTED[doubt], code=f"former_{doubt}"))
 
 
-async def doubt_of(context: RaContext, present: SubscriberCertificate) -> Doubt | None:
-    """Say why the CA of an imported certificate would have its renewal refused, as far as that is known now.
+async def require_startable(
+    context: RaContext,
+    customer: CustomerId,
+    operation: Operation,
+    reason: Reason | None,
+    present: SubscriberCertificate | None,
+) -> Advice:
+    """Return the recommended action, or raise Refused where the customer may not open this order now.
+
+    Where a renewal of an imported certificate is asked for, its CA is asked, so that the customer learns it before a
+    key is made.
+    """
+    advice = advise(context.policy, facts_of(present), context.now())
+    if operation is Operation.REKEY and advice.operation is Operation.REKEY and present is not None:
+        advice = instead_of_renewal(advice, await _asked(context, customer, present))
+    refused = may_start(operation, reason, advice)
+    if refused is not None:
+        raise Refused(refused)
+    return advice
+
+
+async def recommended(context: RaContext, present: SubscriberCertificate | None) -> Advice:
+    """Return the action to recommend, as far as the status of an imported certificate is known now.
 
     Nobody outside is asked, because an overview must not wait for another company: where a responder would have to be
     asked, there is no doubt. Nothing is read for a certificate of ours.
     """
-    if present.former is None:
+    now = context.now()
+    advice = advise(context.policy, facts_of(present), now)
+    if advice.operation is not Operation.REKEY or present is None or present.former is None:
+        return advice
+    former = replace(present.former, serial=serial_of(present.der))
+    return instead_of_renewal(advice, await known_doubt(context.former.status, former, now))
+
+
+async def known_doubt(statuses: FormerStatus, former: Former, now: datetime) -> Doubt | None:
+    """Return why the customer has to apply, as far as it is known without asking the CA of the certificate."""
+    status = await statuses.known_of(former.issuer, former.serial, now)
+    doubt = None if status is None else doubt_in(status, now)
+    return Doubt.NO_FILE if doubt is None and former.way in _NO_FILE else doubt
+
+
+def doubt_in(status: StatusThere, now: datetime) -> Doubt | None:
+    """Return what a status says against a renewal; None for a certificate that is good now."""
+    if isinstance(status, RevokedThere):
+        return Doubt.HELD if status.reason == ON_HOLD else Doubt.REVOKED
+    return None if isinstance(status, GoodThere) and now < status.until else Doubt.UNKNOWN
+
+
+async def _asked(context: RaContext, customer: CustomerId, old: SubscriberCertificate) -> Doubt | None:
+    """Ask the CA of an imported certificate; if it has revoked it for good, revoke it here, too."""
+    if old.former is None:
         return None
     now = context.now()
-    known = await context.former.status.known_of(present.former.issuer, serial_of(present.der), now)
-    if known is None or (isinstance(known, GoodThere) and now < known.until):
-        return None
-    return Doubt.REVOKED if isinstance(known, RevokedThere) else Doubt.UNKNOWN
+    status = await context.former.status.status_of(old.former.issuer, serial_of(old.der), now)
+    doubt = doubt_in(status, now)
+    if doubt is Doubt.REVOKED and isinstance(status, RevokedThere):
+        await _revoke(context, customer, old, status)
+    return doubt
 
 
 def _names(context: RaContext, snapshot: OrderSnapshot, issuer: FormerIssuer, der: bytes) -> bool:
@@ -86,23 +133,27 @@ def _names(context: RaContext, snapshot: OrderSnapshot, issuer: FormerIssuer, de
     return not named or bool(named & theirs)
 
 
-async def _revoke(context: RaContext, order: Order, old: SubscriberCertificate, status: RevokedThere) -> None:
+async def _revoke(context: RaContext, customer: CustomerId, old: SubscriberCertificate, status: RevokedThere) -> None:
     imported, issuer = context.imported, "" if old.former is None else old.former.issuer
 
     async def attempt(builder: RecordBuilder) -> bool:
         record = builder.record(
-            Event.RA_FORMER_REVOKED, serial=old.serial, issuer=issuer, reason=status.reason, customer=order.customer
+            Event.RA_FORMER_REVOKED, serial=old.serial, issuer=issuer, reason=status.reason, customer=customer
         )
         found = Fingerprint(old.serial)
         return imported is not None and await imported.revoked_there(found, status.reason, context.now(), record)
 
-    async def end(builder: RecordBuilder) -> bool:
+    await context.audit_log.write(customer_stream(customer), attempt)
+
+
+async def _end(context: RaContext, order: Order) -> None:
+    """End a renewal whose old certificate is revoked, so that the portal recommends to apply."""
+
+    async def attempt(builder: RecordBuilder) -> bool:
         record = builder.record(Event.RA_ORDER_CANCELLED, code="old_revoked")
         return await context.orders.end(order.id, OrderState.CANCELLED, "old_revoked", (), record)
 
-    # 1. [tx] Revoke it here. 2. [tx] End the renewal, so that the overview recommends to apply.
     await context.audit_log.write(order_stream(order.id), attempt)
-    await context.audit_log.write(order_stream(order.id), end)
 
 
 _NOT_THEIRS = Refusal(
@@ -112,12 +163,4 @@ _NOT_THEIRS = Refusal(
 )
 _ANOTHERS = replace(_NOT_THEIRS, code="former_customer")
 _WEAK = replace(_NOT_THEIRS, code="former_key")
-_UNKNOWN = Refusal(
-    Kind.FORBIDDEN,
-    text(
-        "The company that issued your present certificate does not say at the moment whether it is valid, so it cannot "
-        "be renewed. Please apply for a new one instead; you need your phone for the code."
-    ),
-    code="former_unknown",
-)
-_REVOKED = Refusal(Kind.FORBIDDEN, DOUBTED[Doubt.REVOKED], code="former_revoked")
+_NO_FILE = frozenset({Way.VAULT, Way.NONE})

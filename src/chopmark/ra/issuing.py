@@ -149,8 +149,7 @@ class Issuing:
             return ()
         if is_fingerprint(order.old_serial):
             return ()  # not our CA's; it is superseded when the new one is proved
-        reason = "key_compromise" if order.reason is Reason.COMPROMISED else "superseded"
-        return (self._context.revoke_work(order.old_serial, reason, order.customer, order.id),)
+        return (self._context.revoke_work(order.old_serial, "key_compromise", order.customer, order.id),)
 
     async def _swap_old(self, order: Order) -> tuple[OutboxJob, ...]:
         """Return the outbox row that revokes the old certificate if the CA allows no overlap; nothing otherwise."""

@@ -10,17 +10,16 @@ from chopmark.core.types import (
     Channel,
     CustomerId,
     FactorClass,
-    Operation,
     OrderId,
     Serial,
     Text,
     text,
 )
 from chopmark.identity.ports import AccountRow
-from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext, facts_of
-from chopmark.ra.former_renewal import doubt_of
+from chopmark.ra.context import NO_ACCOUNT, Caller, RaContext
+from chopmark.ra.former_renewal import recommended
 from chopmark.ra.model import Order
-from chopmark.ra.policy import Advice, advise, instead_of_renewal, may_use_channel
+from chopmark.ra.policy import Advice, may_use_channel
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.ra.replace import may_carry
 from chopmark.ra.snapshots import CustomerSnapshot, OrderSnapshot, present_of
@@ -91,9 +90,7 @@ class CustomerQueries:
         context, now = self._context, self._context.now()
         snapshot = await context.customer_snapshot(caller)
         present = present_of(snapshot.certificates, context.policy.profile, now)
-        advice = advise(context.policy, facts_of(present), now)
-        if advice.operation is Operation.REKEY and present is not None:
-            advice = instead_of_renewal(advice, await doubt_of(context, present))
+        advice = await recommended(context, present)
         live = [order.at(now, context.policy) for order in snapshot.live]
         return Overview(
             list(snapshot.accounts),

@@ -150,6 +150,8 @@ class Advice:
     operation: Operation | None
     reason: Reason | None
     why: Text
+    doubt: "Doubt | None" = None
+    """Why a renewal that the dates would allow is not recommended; only for a certificate of a former issuer."""
 
     def meant_by(self, asked: str) -> Operation:
         """Return the application that a page's address asks for: `enrol`, `rekey` or `replace`.
@@ -192,28 +194,43 @@ def advise(policy: Policy, certificate: CertificateFacts | None, now: datetime) 
 
 
 class Doubt(StrEnum):
-    """Why a certificate of a former issuer may not prove a renewal now; its own CA is asked, not ours."""
+    """Why the customer has to apply although a certificate of a former issuer is valid by its dates.
+
+    Its own CA is asked for its status, not ours.
+    """
 
     REVOKED = "revoked"
     """Its CA has revoked it."""
+    HELD = "held"
+    """Its CA has put it on hold."""
     UNKNOWN = "unknown"
     """Its CA says nothing that counts now, for example because its list is past its nextUpdate."""
+    NO_FILE = "no_file"
+    """The import was told that no page can open its key. That is no proof, so who can sign with it still renews."""
 
 
 def instead_of_renewal(advice: Advice, doubt: Doubt | None) -> Advice:
-    """Return the application in place of a renewal that `doubt` would have refused; any other advice stays.
+    """Return the application in place of a renewal that `doubt` speaks against; any other advice stays.
 
     When the doubt ends, so does the replacement: the advice is the renewal again.
     """
     if doubt is None or advice.operation is not Operation.REKEY:
         return advice
-    return Advice(Operation.REPLACE, Reason.REPLACE, DOUBTED[doubt])
+    return Advice(Operation.REPLACE, Reason.REPLACE, DOUBTED[doubt], doubt)
 
 
 DOUBTED = {
     Doubt.REVOKED: text(
         "The company that issued your present certificate has revoked it, so it cannot be renewed. Please apply for a "
         "new one instead."
+    ),
+    Doubt.HELD: text(
+        "The company that issued your present certificate has put it on hold, so it cannot be renewed now. Please "
+        "apply for a new one instead."
+    ),
+    Doubt.NO_FILE: text(
+        "The key of your present certificate is kept where this page cannot open it. Please apply for a new one "
+        "instead; it takes a few minutes."
     ),
     Doubt.UNKNOWN: text(
         "The company that issued your present certificate does not say at the moment whether it is valid, so it cannot "
@@ -227,9 +244,10 @@ def may_start(operation: Operation, reason: Reason | None, advice: Advice) -> Re
     if operation is Operation.REVOKE:
         return None
     if operation is Operation.REKEY:
-        if advice.operation is Operation.REKEY:
+        if advice.operation is Operation.REKEY or advice.doubt is Doubt.NO_FILE:
             return None
-        return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code="renewal_window")
+        code = "renewal_window" if advice.doubt is None else f"former_{advice.doubt}"
+        return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code=code)
     if operation is Operation.REPLACE:
         if advice.operation is Operation.ENROL:
             return Refusal(Kind.FORBIDDEN, advice.why, field="operation", code="nothing_to_replace")

@@ -27,7 +27,7 @@ from chopmark.core.types import (
 from chopmark.limits.blocks import block_of
 from chopmark.pki import csr
 from chopmark.ra.arrival import arrived
-from chopmark.ra.consent import Consent, consent_for
+from chopmark.ra.consent import Consent, Old, consent_for
 from chopmark.ra.context import NOT_YOURS, Caller, RaContext, facts_of
 from chopmark.ra.former_renewal import require_good_there
 from chopmark.ra.issuing import Issuing
@@ -246,9 +246,13 @@ class Rekey:
             raise Refused(_MOVED_ON)
         return snapshot.now_as(order.checked(now))
 
-    def consent(self, order: Order) -> Consent:
-        """Return the terms that the confirmation of this order names."""
-        return consent_for(order, self._issuer.name, overlap=self.overlap)
+    def consent(self, order: Order, old: SubscriberCertificate | None = None) -> Consent:
+        """Return the terms that the confirmation of this order names; `old` is the certificate that it replaces."""
+        if old is None or old.former is None:
+            return consent_for(order, self._issuer.name, Old(self.overlap))
+        issuer = self._context.former.by_id.get(old.former.issuer)
+        named = (old.former.issuer, False) if issuer is None else (issuer.name_zh, issuer.by_client)
+        return consent_for(order, self._issuer.name, Old(True, *named))
 
     @property
     def overlap(self) -> bool:
@@ -272,7 +276,7 @@ class Rekey:
         refused = order.require(Step.REVIEW)
         if refused is not None:
             raise Refused(refused)
-        if consent != self.consent(order).sha256:
+        if consent != self.consent(order, snapshot.certificate(order.old_serial)).sha256:
             raise Refused(_OTHER_TERMS)
         # 2. The policy again: account, certificate and login factors may have changed since the order was opened.
         if all(row.number != order.account for row in snapshot.accounts):

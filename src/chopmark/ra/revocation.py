@@ -19,6 +19,11 @@ CA_REASONS = {
     Reason.LOST: "key_compromise",
     Reason.NO_LONGER_NEEDED: "cessation_of_operation",
 }
+"""What the CA is told (RFC 5280 s.5.3.1).
+
+Of a lost key nobody can say who has it: it is blocked, and its certificate is revoked like that of a compromised one,
+whether another takes its place (`ra.issuing`) or not.
+"""
 
 
 class Revocation:

@@ -33,6 +33,12 @@ class Suspensions(Protocol):
         """
         ...
 
+    async def hold_imported(
+        self, fingerprint: Fingerprint, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """Put an active imported certificate on hold; False in any other state."""
+        ...
+
     async def release_imported(
         self, fingerprint: Fingerprint, works: tuple[OutboxJob, ...], record: AuditRecord
     ) -> bool:
@@ -54,11 +60,16 @@ class Suspension:
     async def hold(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Put the certificate on hold and return it; until it is released, OCSP and revocation lists call it revoked.
 
+        `serial` may be the fingerprint of an imported certificate. It is on hold here only: no protocol asks another CA
+        for a hold, so what its own CA answers stays as it is.
+
         Raises Refused: NOT_FOUND for an unknown serial, CONFLICT when the certificate is not active, MALFORMED and
         FORBIDDEN unless two different people are named (I32).
         """
         await two_people(self._context, by, approved_by, "certificate_hold")
         certificate = await self._certificate(serial)
+        if certificate.former is not None:
+            return await self._imported(certificate, by, approved_by, held=True)
         works = await self._works(certificate, "certificate_held")
 
         async def attempt(builder: RecordBuilder) -> bool:
@@ -73,13 +84,13 @@ class Suspension:
     async def release(self, serial: Serial, by: str, approved_by: str) -> SubscriberCertificate:
         """Release the certificate from its hold and return it; raises as `hold` does.
 
-        `serial` may be the fingerprint of an imported certificate that its customer has reported as lost. Its own CA
-        was not told of the hold, so it is not told of the release.
+        `serial` may be the fingerprint of an imported certificate, which its customer has reported as lost or the firm
+        has put on hold. Its own CA was not told of the hold, so it is not told of the release.
         """
         await two_people(self._context, by, approved_by, "certificate_release")
         certificate = await self._certificate(serial)
         if certificate.former is not None:
-            return await self._release_imported(certificate, by, approved_by)
+            return await self._imported(certificate, by, approved_by, held=False)
         works = await self._works(certificate, "certificate_released")
 
         async def attempt(builder: RecordBuilder) -> bool:
@@ -91,18 +102,22 @@ class Suspension:
         await self.at_ca(serial)
         return await self._certificate(serial)
 
-    async def _release_imported(
-        self, certificate: SubscriberCertificate, by: str, approved_by: str
+    async def _imported(
+        self, certificate: SubscriberCertificate, by: str, approved_by: str, *, held: bool
     ) -> SubscriberCertificate:
-        context, serial = self._context, certificate.serial
-        works = await context.notice(certificate.customer, "certificate_released", None, serial=serial)
+        context, serial, found = self._context, certificate.serial, Fingerprint(certificate.serial)
+        template = "certificate_held" if held else "certificate_released"
+        works = await context.notice(certificate.customer, template, None, serial=serial)
+        event = Event.RA_CERTIFICATE_HELD if held else Event.RA_CERTIFICATE_RELEASED
 
         async def attempt(builder: RecordBuilder) -> bool:
-            record = builder.record(Event.RA_CERTIFICATE_RELEASED, serial=serial, by=by, approved_by=approved_by)
-            return await self._records.release_imported(Fingerprint(serial), works, record)
+            record = builder.record(event, serial=serial, by=by, approved_by=approved_by)
+            if held:
+                return await self._records.hold_imported(found, context.now(), works, record)
+            return await self._records.release_imported(found, works, record)
 
         if not await context.audit_log.write(customer_stream(certificate.customer), attempt):
-            raise Refused(_NOT_RELEASED)
+            raise Refused(_NOT_IN_FORCE if held else _NOT_RELEASED)
         return await self._certificate(serial)
 
     async def at_ca(self, serial: Serial) -> None:

@@ -1,12 +1,12 @@
 """A challenge is one code, sent over one channel for one order: its states, and how an answer is read.
 
-This module has no input or output. Its transitions say what is allowed. The store's conditional
-statements check the same conditions again, because many requests may arrive at once.
+This module has no input or output. What changes a challenge is a conditional statement of the store, because many
+requests may arrive at once; `Challenge.refusal` says of a challenge as it was read why no answer may be compared.
 """
 
 import hmac
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -96,33 +96,6 @@ class Challenge:
         if self.state is ChallengeState.EXPIRED or now >= self.expires_at:
             return expired()
         return dead(self.max_attempts) if self.attempts >= self.max_attempts else None
-
-    def charge(self, now: datetime) -> "Challenge | Refusal":
-        """Return the challenge with one more attempt; the caller must commit it BEFORE it compares the answer."""
-        return self.refusal(now) or replace(self, attempts=self.attempts + 1)
-
-    def consume(self, now: datetime) -> "Challenge | Refusal":
-        """Return the challenge as used; allowed once, after `charge` and a right answer.
-
-        The right answer may be the last allowed attempt, so the number of attempts is not checked here.
-        """
-        if self.state is not ChallengeState.LIVE or now >= self.expires_at:
-            return self.refusal(now) or expired()
-        if self.attempts == 0:
-            raise ValueError("a challenge is charged before it is consumed")
-        return replace(self, state=ChallengeState.CONSUMED)
-
-    def wrong(self, now: datetime) -> "tuple[Challenge, Refusal]":
-        """Return the challenge after a wrong answer that was charged, and what the customer is told."""
-        if self.state is not ChallengeState.LIVE:
-            return self, self.refusal(now) or expired()
-        if self.attempts >= self.max_attempts:
-            return replace(self, state=ChallengeState.DEAD), dead(self.max_attempts)
-        return self, wrong_code(self.tries_left)
-
-    def supersede(self) -> "Challenge":
-        """Return the challenge as replaced by a newer code or a new key; one that has ended stays as it is."""
-        return replace(self, state=ChallengeState.DEAD) if self.state is ChallengeState.LIVE else self
 
 
 def parse_code(raw: str, digits: int) -> Secret | Refusal:

@@ -1,4 +1,4 @@
-"""Find the code in what a customer has typed or pasted: full-width digits, Zhuyin signs, a whole message.
+"""Find the code in what a customer has typed or pasted: digits of any script, Zhuyin signs, a whole message.
 
 The page does the same (`browser/src/code.ts`). Both are tested with `tests/vectors/codes.json`.
 """
@@ -11,6 +11,8 @@ MOST: Final = 2_000
 """The longest text, in characters, in which a code is looked for; a message with a code has about a tenth of it."""
 
 _DASHES: Final = frozenset("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+_DRAWN: Final = frozenset("\ufe0f\u20e3")
+"""What makes a picture of a key out of a digit."""
 _ZHUYIN: Final = "ㄅㄉˇˋㄓˊ˙ㄚㄞㄢㄦㄆㄊㄍㄐㄔㄗㄧㄛㄟㄣㄇㄋㄎㄑㄕㄘㄨㄜㄠㄤㄈㄌㄏㄒㄖㄙㄩㄝㄡㄥ"
 _KEYS: Final = "1234567890-qwertyuiopasdfghjkl;zxcvbnm,./"
 _UNDER: Final = str.maketrans(_ZHUYIN, _KEYS)
@@ -25,9 +27,14 @@ def has_zhuyin(typed: str) -> bool:
 
 
 def folded(typed: str) -> str:
-    """Return the text with Zhuyin signs replaced by the keys they are on, in half width, without invisible signs."""
+    """Return the text with Zhuyin signs as the keys they are on, digits of any script as 0 to 9, nothing invisible."""
     narrow = unicodedata.normalize("NFKC", typed.translate(_UNDER))
-    return "".join(c for c in narrow if unicodedata.category(c) != "Cf")
+    return "".join(_plain(c) for c in narrow if unicodedata.category(c) != "Cf" and c not in _DRAWN)
+
+
+def _plain(sign: str) -> str:
+    digit = unicodedata.decimal(sign, None)
+    return sign if digit is None else str(digit)
 
 
 def bare(text: str) -> str:

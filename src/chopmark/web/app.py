@@ -27,7 +27,7 @@ from chopmark.web.asgi.load import Counted, busy_of
 from chopmark.web.backoffice import changes, expiries
 from chopmark.web.brand import brand_css
 from chopmark.web.i18n import Translator, load_catalogues
-from chopmark.web.pages.render import Pages
+from chopmark.web.pages.prepared import PreparedPages
 from chopmark.web.pages.views import Assets
 from chopmark.web.portal import demo, order_pages, reminders, repository, stop
 from chopmark.web.portal import pages as portal_pages
@@ -182,9 +182,9 @@ class Built:
 
 
 @cache
-def _pages() -> Pages:
+def _pages() -> PreparedPages:
     """Return what turns pages into HTML: the same for every application of a process."""
-    return Pages(Translator(load_catalogues()))
+    return PreparedPages(Translator(load_catalogues()))
 
 
 def create(web: WebServices) -> Built:

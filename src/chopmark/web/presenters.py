@@ -41,11 +41,15 @@ def former_name(web: WebServices, certificate: SubscriberCertificate | None, lan
 
 
 def terms_in(web: WebServices, sentences: tuple[Text, ...], lang: Lang) -> tuple[Text, ...]:
-    """Return the terms with the CA's name in the reader's language; their hash names the official one."""
-    name = issuer_name(web, lang)
-    return tuple(
-        Text(s.msgid, tuple((key, name if key == "issuer" else value) for key, value in s.values)) for s in sentences
-    )
+    """Return the terms with the CAs' names in the reader's language; their hash names the official ones."""
+    former = {} if lang is Lang.ZH_TW else {one.name_zh: one.name_en for one in web.ra.context.former.by_id.values()}
+
+    def named(key: str, value: str | int | Text) -> str | int | Text:
+        if key == "former":
+            return former.get(str(value), value)
+        return issuer_name(web, lang) if key == "issuer" else value
+
+    return tuple(Text(s.msgid, tuple((key, named(key, value)) for key, value in s.values)) for s in sentences)
 
 
 def seconds_until(moment: datetime, now: datetime) -> int:

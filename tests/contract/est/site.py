@@ -20,14 +20,13 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from chopmark.app.foundation import SystemClock
-from chopmark.app.founding import found_ca
 from chopmark.app.services import build
 from chopmark.app.settings import Est, Settings
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import Serial
-from chopmark.store import db
 from tests.contract.proxies import changed, proxy, shared_folder
-from tests.contract.world import ROWS, Clock, Dice, Held, World
+from tests.contract.world import Clock, Dice, Held, World, import_customers
+from tests.installation import found_installation
 from tests.journey.counter import free_port
 from tests.machine import program
 
@@ -63,11 +62,9 @@ class Site:
 
     async def _found(self) -> None:
         clock = Clock(self.at - timedelta(days=700))
-        await db.upgrade(self.settings.database_url)
-        assert await found_ca(self.settings, clock, self.dice)
+        await found_installation(self.settings, clock, self.dice)
         services = await build(self.settings, clock, self.dice)
-        report = await services.ra.customer_import.add(ROWS.values(), "alice")
-        assert report.imported == len(ROWS)
+        await import_customers(services)
         (self.folder / "ca.pem").write_text(
             "".join(_pem(der) for der in {services.ca.authority.view.certificate_der, *services.ca.authority.chain})
         )
@@ -100,7 +97,7 @@ class Site:
             clock = Clock(SystemClock().now() - ago)
             services = await build(self.settings, clock, self.dice)
             try:
-                return await doing(World(services, clock, self.dice, self.settings.database_url, self.held))
+                return await doing(World(services, clock, self.dice, self.held))
             finally:
                 await services.close()
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.audit.events import Event
 from chopmark.cli import certificates
@@ -18,7 +17,7 @@ from chopmark.store import db
 from tests.architecture.rules import REPOSITORY
 from tests.contract.issuers.cmp_peer import Cmp
 from tests.contract.issuers.peers import CONSTANTS, Applicant, ExternalPeer
-from tests.contract.world import ANN, ROWS, World
+from tests.contract.world import ANN, World, import_customers
 
 PEOPLE = ("alice", "bob")
 
@@ -33,9 +32,9 @@ async def customers_of(peer: ExternalPeer, folder: Path) -> tuple[World, Setting
     }  # fmt: skip
     settings = Settings(**given)
     await db.upgrade(settings.database_url)
-    house = await build(settings, peer.world.clock, peer.world.dice)
-    assert (await house.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
-    return World(house, peer.world.clock, peer.world.dice, settings.database_url), settings
+    world = await World.opened(settings, peer.world.clock, peer.world.dice)
+    await import_customers(world.services)
+    return world, settings
 
 
 async def certified(world: World, peer: ExternalPeer, operation: Operation = Operation.ENROL) -> SubscriberCertificate:
@@ -54,7 +53,7 @@ async def test_the_firm_s_reason_reaches_the_ca_or_a_person_and_stands_in_the_re
 ) -> None:
     world, settings = await customers_of(foreign, tmp_path / "house")
     held = await certified(world, foreign)
-    foreign.world.url = world.url  # where `revoked` looks for what a person is told
+    foreign.world = world  # where `revoked` looks for what a person is told
     await world.services.close()
     assert await certificates.revoke_certificate(settings, held.serial, "death", "115-0042", *PEOPLE) == 0
     said = capsys.readouterr().out
@@ -70,7 +69,7 @@ async def test_a_ca_that_is_away_is_told_later_and_the_certificate_has_ended_her
     foreign: ExternalPeer, tmp_path: Path
 ) -> None:
     world, settings = await customers_of(foreign, tmp_path / "house")
-    foreign.world.url = world.url
+    foreign.world = world
     held = await certified(world, foreign)
     world.clock.later(days=350)
     renewal = await world.to_review(ANN, Operation.REKEY)

@@ -23,7 +23,7 @@ from chopmark.web import app
 from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.peers import Cfssl
-from tests.contract.world import ANN, ROWS, World
+from tests.contract.world import ANN, World, import_customers
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ async def fresh(peer: Cfssl, folder: Path) -> Services:
 async def test_a_customer_gets_and_loses_a_certificate_of_the_other_ca(cfssl: Cfssl, tmp_path: Path) -> None:
     services = await fresh(cfssl, tmp_path)
     assert services.ca.built_in is None
-    assert (await services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
-    world = World(services, cfssl.world.clock, cfssl.world.dice, services.foundation.settings.database_url)
+    await import_customers(services)
+    world = World(services, cfssl.world.clock, cfssl.world.dice)
     errand = await world.to_active(ANN)
     assert await errand.state() is OrderState.ACTIVE
     certificate = world.held[ANN].certificate

@@ -8,19 +8,18 @@ from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import structlog
 
-from chopmark.app.foundation import SystemEntropy
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
 from chopmark.ca.external.issuer import ExternalIssuer
 from chopmark.ca.shipped import profile_named
 from chopmark.core.types import CustomerId, OrderId, Secret
-from chopmark.demo.history import SteppingClock
 from chopmark.identity.password import hash_password
 from chopmark.identity.ports import PasswordKind, PasswordRow
 from chopmark.pki.profile import Line
@@ -30,7 +29,7 @@ from tests.contract.issuers import stranger
 from tests.contract.issuers.conftest import opened_peer
 from tests.contract.issuers.est_peer import Est
 from tests.contract.issuers.test_conformance import certified
-from tests.contract.world import ANN, BEN, ROWS, World
+from tests.contract.world import ANN, BEN, ROWS, Clock, Dice, World, import_customers
 from tests.machine import program
 from tests.web import counter
 from tests.web.counter import PERSON, Answer, b64, problem
@@ -70,11 +69,7 @@ class Errand(counter.Errand):
         return await self.call(f"{self.path}/key", {"csr": b64(csr)}, "PUT", key="bind")
 
     async def enter_code(self) -> Answer:
-        found = await self.world.services.ra.verifier.latest(OrderId(self.order["id"]))
-        assert found is not None
-        code = self.world.services.ra.verifier.code_of(found[0])
-        assert code is not None
-        return await self.call(f"{self.path}/code", {"code": code.reveal()})
+        return await self.call(f"{self.path}/code", {"code": await self.world.code_of(OrderId(self.order["id"]))})
 
     @property
     def record(self) -> bytes:
@@ -82,26 +77,25 @@ class Errand(counter.Errand):
 
 
 @asynccontextmanager
-async def installation(settings: Settings, clock: SteppingClock) -> AsyncIterator[counter.World]:
+async def installation(settings: Settings, clock: Clock) -> AsyncIterator[counter.World]:
     """A counter without a CA of its own, its customers, and the portal over it."""
     await db.upgrade(settings.database_url)
-    services = await build(settings, clock, SystemEntropy())
+    dice = Dice(Random(4))
+    services = await build(settings, clock, dice)
+    assert services.ca.built_in is None
+    await import_customers(services)
+    phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
+    for number in (ANN, BEN):
+        await services.identity.sessions.set_password(
+            PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
+        )
+    through = web_services(services)
+    built = app.create(through)
+    made = counter.World(services, clock, dice, through, built.asgi, built.portal)
     try:
-        assert services.ca.built_in is None
-        assert (await services.ra.customer_import.add(ROWS.values(), "alice")).imported == len(ROWS)
-        phc = hash_password(Secret(PASSWORD), b"\x01" * 16)
-        for number in (ANN, BEN):
-            await services.identity.sessions.set_password(
-                PasswordRow(CustomerId(number), phc, PasswordKind.DEMO, None), "alice"
-            )
-        through = web_services(services)
-        built = app.create(through)
-        made = counter.World(services, clock, settings.data, through, built.asgi, built.portal)
         yield made
-        for client in made.clients:
-            await client.aclose()
     finally:
-        await services.close()
+        await made.close()
 
 
 def settings_of(peer: Est, folder: Path, **other: Any) -> Settings:
@@ -137,7 +131,7 @@ def subject_of(certificate: bytes) -> list[str]:
 async def test_the_names_that_an_order_says_are_what_the_ca_certifies_and_stand_nowhere_else(
     peer: Est, tmp_path: Path, logged: list[MutableMapping[str, Any]]
 ) -> None:
-    clock = SteppingClock(peer.world.clock.now())
+    clock = Clock(peer.world.clock.now())
     settings = settings_of(peer, tmp_path, profile="investor-market")
     person_id = ROWS[ANN]["person_id"]
     wanted = [("C", "TW"), ("O", "Certification Service Provider"), ("OU", FIRM), ("OU", "RA-RA-Chopmark"),
@@ -159,7 +153,7 @@ async def test_the_names_that_an_order_says_are_what_the_ca_certifies_and_stand_
 
 
 async def test_a_request_with_other_names_is_refused_and_not_sent(peer: Est, tmp_path: Path) -> None:
-    clock = SteppingClock(peer.world.clock.now())
+    clock = Clock(peer.world.clock.now())
     async with installation(settings_of(peer, tmp_path), clock) as world:
         for number, names in ((ANN, ()), (BEN, (("C", "TW"), ("O", FIRM), ("OU", "Investors"), ("CN", ANN)))):
             made = await errand(world, number)

@@ -10,12 +10,11 @@ from cryptography import x509
 
 from chopmark.app.foundation import SystemClock
 from chopmark.app.settings import Settings
-from chopmark.demo.history import SteppingClock
 from tests.contract.est.site import Site, running
 from tests.contract.est.test_clients import approve, verified
 from tests.contract.issuers.test_named_requests import errand, installation, subject_of
 from tests.contract.programs import Program
-from tests.contract.world import ANN
+from tests.contract.world import ANN, Clock
 
 
 def own_door(site: Site, port: int, order: Program, data: Path) -> Settings:
@@ -39,14 +38,14 @@ def own_door(site: Site, port: int, order: Program, data: Path) -> Settings:
 
 async def journey(firm: Site, order: Program, settings: Settings) -> bytes:
     """The customer's way at the counter, while a person of the firm approves at the CA."""
-    clock = SteppingClock(SystemClock().now().replace(microsecond=0))
+    clock = Clock(SystemClock().now().replace(microsecond=0))
     async with installation(settings, clock) as world:
         made = await errand(world)
         await made.until("wait", "enrol")
         order.csr = made.key.request()
         await asyncio.to_thread(approve, firm, order)
-        world.step(minutes=2)
-        await world.work()
+        world.clock.later(minutes=2)
+        await world.once("resume")
         made.order = (await made.browser.get(f"/api/v1{made.path}")).json()
         await made.prove()
         assert (made.order["state"], made.order["certificate"]["state"]) == ("active", "active")

@@ -333,7 +333,7 @@ async def _codes(peer: ExternalPeer, copy: Path, serial: Serial, edit: Edit) -> 
     try:
         world = peer.world
         services = replace(world.services, foundation=replace(world.services.foundation, engine=engine))
-        changed = World(services, world.clock, world.dice, world.url, world.held)
+        changed = world.with_services(services)
         edited = replace(peer, world=changed)
         await edit(edited, serial)
         return {fault.code for fault in (await checked(edited, 0)).faults}

@@ -9,13 +9,11 @@ import pytest
 from cryptography import x509
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, VerifierBuilder, decode_timestamp_response
 
-from chopmark.app.founding import found_ca
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.keys.keyring import PREFIX
 from chopmark.pki import tsp
-from chopmark.store import db
 from tests.contract.world import Clock, Dice, World, world_fixture
+from tests.installation import found_installation
 from tests.softhsm import MODULE, Device, softhsm
 
 world = world_fixture(engines=("sqlite",))
@@ -36,9 +34,8 @@ async def guarded(device: Device, tmp_path: Path) -> AsyncIterator[World]:
     }
     chosen = Settings(mode="demo", data=tmp_path, signer="pkcs11", **where)
     clock, dice = Clock(), Dice(Random(5))
-    await db.upgrade(chosen.database_url)
-    assert await found_ca(chosen, clock, dice)
-    made = World(await build(chosen, clock, dice), clock, dice, chosen.database_url)
+    await found_installation(chosen, clock, dice)
+    made = await World.opened(chosen, clock, dice)
     yield made
     await made.close()
 

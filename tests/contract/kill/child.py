@@ -62,7 +62,7 @@ async def renewal(told: dict[str, Any], plan: Plan) -> None:
     clock, dice = Clock(datetime.fromisoformat(told["at"])), Dice(Random(told["dice"]))
     services: Services = await build(settings, clock, dice, opening)
     services.foundation.journal.folder = KillingFolder(services.foundation.journal.folder, plan)
-    world = with_signers(World(services, clock, dice, told["url"]), plan)
+    world = with_signers(World(services, clock, dice), plan)
     key = serialization.load_pem_private_key(told["key"].encode(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     errand = Errand(world, world.caller(ANN), OrderId(told["order"]), ClientKey(key), None)

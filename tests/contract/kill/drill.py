@@ -16,7 +16,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import ocsp
 
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
 from chopmark.ca.embedded import CertificateExpectations
@@ -128,9 +127,8 @@ class Drill:
         async with self._copy() as (folder, url):
             code, said = self._run(folder, url, moment, number)
             assert code == KILLED, (moment, number, said)
-            clock, dice = Clock(self.at), Dice(Random(10_000 + self.copies))
-            services = await build(Settings(mode="demo", data=folder, database=url), clock, dice)
-            world = World(services, clock, dice, url)
+            settings = Settings(mode="demo", data=folder, database=url)
+            world = await World.opened(settings, Clock(self.at), Dice(Random(10_000 + self.copies)))
             try:
                 await Aftermath(world, self, said, f"{moment} {number}").judge()
             finally:

@@ -39,7 +39,7 @@ async def sound(folder: Path) -> None:
     where = {"data": folder, "database": f"sqlite:///{folder / 'house.db'}", "ca_share_one": one, "ca_share_two": two}
     settings = Settings.model_validate({"mode": "demo", **where})
     services = await build(settings, Clock(START), Dice(Random(1)))
-    world = World(services, Clock(START), Dice(Random(1)), settings.database_url)
+    world = World(services, Clock(START), Dice(Random(1)))
     try:
         (row,) = await world.rows("SELECT * FROM issuers")
         assert await world.count("leaves", "event = 'ca:ceremony:done'") == 1

@@ -48,6 +48,17 @@ def test_every_file_that_is_typed_is_there() -> None:
         assert list(REPOSITORY.glob(name)), name
 
 
+def test_what_verifies_the_installation_runs_by_timers_that_the_page_switches_on() -> None:
+    run = {}
+    for timer in (unit for unit in UNITS if unit.suffix == ".timer"):
+        assert timer.name in "".join(blocks("en"))
+        said = timer.with_suffix(".service").read_text(encoding="utf-8")
+        (run[timer.stem],) = re.findall(
+            r"^ExecStart=\S+ (.*)$", said, re.MULTILINE
+        )  # a second would wait for the first
+    assert run == {"chopmark-verify": "audit verify", "chopmark-check": "check certificates"}
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_systemd_takes_each_unit_and_calls_each_service_confined(unit: Path, tmp_path: Path) -> None:
     if not unit.suffix:

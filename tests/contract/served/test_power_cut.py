@@ -14,7 +14,6 @@ from random import Random
 
 import pytest
 
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.ca.checker import Checker
 from chopmark.store.repositories.ca.checking import CertificateRows
@@ -155,7 +154,7 @@ async def resumed(world: World, at: datetime, files: Mapping[str, bytes], folder
     (folder / "heads.jsonl").unlink(missing_ok=True)  # the signed heads of an earlier cut
     clock, dice = Clock(at + RESTART), Dice(Random(77))
     url = f"sqlite:///{folder / 'house.db'}"
-    again = World(await build(Settings(mode="demo", data=folder, database=url), clock, dice), clock, dice, url)
+    again = await World.opened(Settings(mode="demo", data=folder, database=url), clock, dice)
     try:
         for job in ("resume", "revoke"):
             await again.once(job)

@@ -20,13 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from chopmark.app.foundation import SystemClock
-from chopmark.app.founding import found_ca
-from chopmark.app.services import build
 from chopmark.app.settings import Settings
-from chopmark.store import db
 from chopmark.va.timestamp import PER_NETWORK
 from tests.contract.proxies import KINDS, changed, proxy
-from tests.contract.world import ANN, ROWS, Clock, Dice, World
+from tests.contract.world import ANN, Clock, Dice, World, import_customers
+from tests.installation import found_installation
 from tests.journey.counter import free_port
 from tests.machine import program
 
@@ -51,11 +49,10 @@ def _pem(path: Path, der: bytes) -> None:
 async def _found(folder: Path) -> bytes:
     settings = Settings(mode="demo", data=folder)
     clock, dice = Clock(SystemClock().now().replace(microsecond=0)), Dice(Random(5))
-    await db.upgrade(settings.database_url)
-    assert await found_ca(settings, clock, dice)
-    services = await build(settings, clock, dice)
-    await services.ra.customer_import.add(ROWS.values(), "alice")
-    world = World(services, clock, dice, settings.database_url, {})
+    await found_installation(settings, clock, dice)
+    world = await World.opened(settings, clock, dice)
+    services = world.services
+    await import_customers(services)
     await world.to_active(ANN)
     for job in ("timestamp-key", "publish"):
         await world.once(job)

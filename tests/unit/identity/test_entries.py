@@ -10,6 +10,21 @@ ANN = Way("C-ANN", Entry.STRANGER)
 OWN = signin_limits(ANN, NETWORK)[:3]
 
 
+def allowed(entry: Entry, network: str) -> list[tuple[int, int]]:
+    """How often, and in how many seconds."""
+    limits = signin_limits(Way("C-ANN", entry), network)
+    return [(limit.limit, int(limit.window.total_seconds())) for limit in limits]
+
+
+def test_an_attempt_is_counted_thrice_for_its_customer_and_a_stranger_s_for_the_network_too() -> None:
+    own, network = [(3, 30), (5, 300), (10, 3600)], (200, 900)
+    assert allowed(Entry.STRANGER, NETWORK) == [*own, network]
+    assert allowed(Entry.STRANGER, "") == own
+    assert allowed(Entry.KNOWN, NETWORK) == allowed(Entry.LAUNCH, NETWORK) == own
+    names = {limit.name for entry in Entry for limit in signin_limits(Way("C-ANN", entry), NETWORK)}
+    assert len(names) == 10, "nobody's attempts count for another kind of browser"
+
+
 def test_spare_attempts_are_for_customers_whose_network_is_spent_and_leave_the_network_out() -> None:
     network = signin_limits(ANN, NETWORK)[-1]
     assert network not in OWN

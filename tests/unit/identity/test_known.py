@@ -82,6 +82,7 @@ def test_a_mark_made_by_its_description_is_the_same() -> None:
         mark("１７７２４１３２００"),
         mark(""),
         mark(str(int(START.timestamp())), version="2"),
+        "2." + mark(str(int(START.timestamp()))).partition(".")[2],
         mark(str(int(START.timestamp())), customer="C-BEN"),
         mark(str(int(START.timestamp()))) + ".x",
         mark(str(int(START.timestamp()))).rpartition(".")[0],

@@ -57,6 +57,21 @@ def test_a_word_that_nobody_knows_is_refused_by_its_field(
     assert refused.field == field
 
 
+@pytest.mark.parametrize(
+    ("used", "field"),
+    [
+        ({FactorClass.PASSWORD}, None),
+        ({FactorClass.PASSWORD, FactorClass.SMS}, None),
+        ({FactorClass.TOTP}, "factors"),
+        ({FactorClass.PASSWORD, FactorClass.TOTP}, "factors"),
+        ({FactorClass.PASSWORD, FactorClass.SMS, FactorClass.TOTP}, "factors"),
+    ],
+)
+def test_a_login_by_a_factor_that_the_scope_does_not_name_is_outside(used: set[FactorClass], field: str | None) -> None:
+    refused = Scope(factors=frozenset({FactorClass.PASSWORD, FactorClass.SMS})).refusal(ACCOUNT, frozenset(used), None)
+    assert (None if refused is None else refused.field) == field
+
+
 def test_a_scope_that_was_not_set_restricts_nothing_but_the_rate_of_the_manual() -> None:
     assert EVERYTHING.refusal(ACCOUNT, frozenset(FactorClass), "revoke") is None
     assert EVERYTHING.covers(ACCOUNT)

@@ -27,12 +27,13 @@ AT = datetime(2027, 2, 24, 6, 0, tzinfo=UTC)
 ENDS = Ends(date(2027, 3, 10), date(2027, 3, 12), 1)
 EVERY = [
     pytest.param(
-        language, channel, Ends(date(2027, 3, 10), date(2027, 3, 12), number, over), id=f"{language}-{channel}"
+        language, channel, Ends(date(2027, 3, 10), date(2027, 3, 12), number, over, apply), id=f"{language}-{channel}"
     )
     for language in Language
     for channel in Channel
     for number in (1, 2, 999)
     for over in (False, True)
+    for apply in (False, True)
 ]
 
 
@@ -48,7 +49,7 @@ def event_of(octets: bytes) -> Any:
 
 
 def entry(language: Language = Language.ZH, sender: Sender = SENDER, at: datetime = AT) -> bytes:
-    return calendar_entry(sender, language, "01AB", date(2027, 3, 10), at).content
+    return calendar_entry(sender, language, "01AB", ENDS, at).content
 
 
 @pytest.mark.parametrize(("language", "channel", "ends"), EVERY)
@@ -59,7 +60,14 @@ def test_every_reminder_says_when_and_what_to_do_and_has_no_link(
     text = written.text.reveal()
     assert SENDER.name(language) in text
     assert ("2027/03/12" if ends.over else "2027/03/10") in text
-    assert ("展延" if language is Language.ZH else "renew") in text
+    renew, apply = (
+        ("辦理展延|客戶專區展延", "申請新憑證")
+        if language is Language.ZH
+        else (r"[Pp]lease.* renew ", "apply for a new one")
+    )
+    assert bool(re.search(renew, text)) is not ends.apply
+    assert (apply in text) is ends.apply
+    assert "%" not in text
     assert not re.search(r"https?:|www\.|://", text + written.subject)
     assert ("456" in text) is (ends.certificates == 1)
     assert ("行事曆" in text or "calendar" in text) is (channel is Channel.EMAIL and not ends.over)
@@ -101,9 +109,20 @@ def test_each_mail_about_a_certificate_has_the_entry_of_the_same_uid_which_does_
     first, later = (event_of(entry(at=AT + timedelta(days=days))) for days in (0, 11))
     assert first["UID"] == later["UID"]
     assert value(later, "DTSTAMP") > value(first, "DTSTAMP")
-    other = calendar_entry(SENDER, Language.ZH, "01AC", date(2027, 3, 10), AT).content
+    other = calendar_entry(SENDER, Language.ZH, "01AC", ENDS, AT).content
     assert event_of(other)["UID"] != first["UID"]
     assert b"01AB" not in entry()
+
+
+@pytest.mark.parametrize(
+    ("language", "renew", "apply"), [(Language.ZH, "展延", "申請"), (Language.EN, "Renew", "Apply")]
+)
+def test_the_calendar_entry_says_to_apply_where_the_mail_does(language: Language, renew: str, apply: str) -> None:
+    for ends, does, does_not in ((ENDS, renew, apply), (replace(ENDS, apply=True), apply, renew)):
+        event = event_of(calendar_entry(SENDER, language, "01AB", ends, AT).content)
+        assert does in value(event, "DESCRIPTION")
+        assert does_not not in value(event, "DESCRIPTION")
+        assert SENDER.name(language) in value(event, "SUMMARY")
 
 
 names = st.text(st.characters(codec="utf-8").filter(str.isprintable), min_size=1, max_size=120).map(str.strip)
@@ -127,7 +146,7 @@ def test_whatever_a_firm_is_called_lines_are_folded_at_75_octets_and_both_strang
 
 def test_the_mail_has_the_text_and_the_entry_and_is_the_same_when_it_is_written_again() -> None:
     written = write_reminder(SENDER, Language.ZH, Channel.EMAIL, ENDS, account_last3="456")
-    attached = calendar_entry(SENDER, Language.ZH, "01AB", date(2027, 3, 10), AT)
+    attached = calendar_entry(SENDER, Language.ZH, "01AB", ENDS, AT)
     message = replace(MESSAGE, subject=written.subject, text=written.text, purpose=Purpose.REMINDER)
     mail = Letterhead("no-reply@haojing.example", "好景期貨").letter(message, attached)
     assert mail == Letterhead("no-reply@haojing.example", "好景期貨").letter(message, attached)

@@ -93,6 +93,17 @@ def test_reasons_and_long_serial_numbers_are_read_as_openssl_wrote_them(tmp_path
     assert {one.serial: one.reason for one in found} == wanted
 
 
+@pytest.mark.parametrize(
+    ("number", "serial"),
+    [("020100", "00"), ("02017f", "7F"), ("02020080", "80"), ("02020100", "0100")],
+)
+def test_a_serial_number_is_read_without_the_octet_that_makes_it_positive(number: str, serial: str) -> None:
+    fields = bytes.fromhex(number) + b"\x17\x0d260301000000Z"
+    entry = bytes((0x30, len(fields))) + fields
+    (found,) = crl_reading.entries(Held(entry), (0, len(entry)))
+    assert found == Revoked(serial, datetime.fromisoformat("2026-03-01T00:00:00+00:00"), "unspecified")
+
+
 def test_an_empty_list_has_no_entries(old: OldCa) -> None:
     assert entries_of(old.crl(START, TOMORROW)) == []
 

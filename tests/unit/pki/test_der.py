@@ -2,7 +2,7 @@
 
 import pytest
 
-from chopmark.pki.der import NotDer, require_der
+from chopmark.pki.der import NotDer, constructed, require_der, signed
 
 BAD = {
     "nothing": "",
@@ -51,3 +51,22 @@ def test_what_is_not_der_is_refused(name):
 )  # fmt: skip
 def test_what_is_der_is_accepted(good):
     require_der(bytes.fromhex(good))
+
+
+def test_what_is_known_to_be_der_is_not_looked_into_and_all_around_it_is():
+    known = constructed(bytes.fromhex("30 07 3005 020101 0500"))
+    assert known == {bytes.fromhex("30073005020101 0500"), bytes.fromhex("3005020101 0500")}
+    require_der(bytes.fromhex("30 0a 3005 020101 0500 0201 02"), known)
+    unfound = {bytes.fromhex("3003 010101")}
+    require_der(bytes.fromhex("3005 3003 010101"), unfound)
+    for bad in ("3005 3003 010102", "3005 3003 01010100", "308105 3003 010101", "3008 3003 010101 0201", "3003 010101"):
+        with pytest.raises(NotDer):
+            require_der(bytes.fromhex(bad), unfound - {bytes.fromhex(bad)})
+
+
+@pytest.mark.parametrize("other", ["", "0500 0500", "0501", "05"])
+def test_a_body_or_an_algorithm_that_is_not_one_element_is_not_signed(other):
+    for body, algorithm in (("3000", other), (other, "3000")):
+        with pytest.raises(NotDer):
+            signed(bytes.fromhex(body), bytes.fromhex(algorithm), b"s")
+    assert signed(b"\x30\x00", b"\x05\x00", b"s") == bytes.fromhex("3008 3000 0500 0302 0073")

@@ -1,12 +1,13 @@
 """A draft that differs from its linting certificate in anything but the allowed fields is never signed."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chopmark.core.types import OrderId
 from chopmark.keys.ports import KeyAlgorithm
+from chopmark.pki.der import NotDer, constructed, parts, require_der, tlv
 from chopmark.pki.draft import Urls
 from chopmark.pki.linting_certificate import Issued, Linted, LintingCertificate, Reserved, compare, lint
 from chopmark.pki.profile import Lifetime
@@ -80,6 +81,45 @@ def test_every_single_changed_octet_of_the_fixed_part_is_found():
     for at in range(start, len(tbs)):
         changed = tbs[:at] + bytes((tbs[at] ^ 1,)) + tbs[at + 1 :]
         assert compare(changed, tbs, allowed), at
+
+
+def test_what_equals_the_exemplar_is_not_read_twice_and_no_fault_is_missed_for_that():
+    tbs, elements = house().draft().tbs_der, constructed(house().draft().tbs_der)
+    other = house().draft(serial=3 << 136 | 12345, spki_der=spki_of(house().ocsp_key)).tbs_der
+    require_der(other, elements)
+    for at in range(len(other)):
+        for bit in (0x01, 0x20, 0x80):
+            changed = other[:at] + bytes((other[at] ^ bit,)) + other[at + 1 :]
+            assert is_der(changed, elements) == is_der(changed, frozenset()), (at, bit)
+    assert tbs in elements
+
+
+def is_der(data: bytes, known: frozenset[bytes]) -> bool:
+    try:
+        require_der(data, known)
+    except NotDer:
+        return False
+    return True
+
+
+def test_an_exemplar_that_is_not_der_is_equalled_by_nothing():
+    made = house()
+    tbs, name = made.draft().tbs_der, made.issuing.name_der
+    broken = tbs.replace(name, name.replace(b"\x0c", b"\x17"), 1)  # UTF8String to UTCTime
+    assert broken != tbs
+    assert {finding.code for finding in compare(broken, broken, made.allowed)} == {"tbs_malformed"}
+
+
+@pytest.mark.parametrize(("part", "found"), [(b"", set()), (b".5", {"tbs_malformed"})])
+def test_a_part_of_a_second_is_no_time_of_a_certificate(part, found):
+    made = house()
+    tbs = made.draft().tbs_der
+    fields = parts(parts(tbs)[0].content)
+    times = (b"20550101000000" + part + b"Z", b"20551231235959" + part + b"Z")
+    validity = tlv(0x30, *(tlv(0x18, one) for one in times))
+    late = tlv(0x30, *(one.der for one in fields[:4]), validity, *(one.der for one in fields[5:]))
+    allowed = replace(made.allowed, issuer_not_after=datetime(2070, 1, 1, tzinfo=UTC))
+    assert {finding.code for finding in compare(late, tbs, allowed)} == found
 
 
 def test_only_lint_makes_a_linted_and_only_the_issuer_s_signature_an_issued():

@@ -4,6 +4,9 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import path
@@ -35,6 +38,29 @@ def test_a_broken_path_names_what_is_broken():
     assert codes(leaf, [issuing], root, NOW + timedelta(days=400)) == {"chain_validity"}
     assert codes(leaf, [issuing] * 6, root, NOW) == {"chain_too_long"}
     assert codes(b"", [issuing], root, NOW) == {"chain_malformed"}
+
+
+def test_a_chain_has_five_certificates_between_leaf_and_root_at_most():
+    made = house()
+    rest = (made.issue(made.draft()), made.root.certificate_der, NOW)
+    assert "chain_too_long" not in codes(rest[0], [made.issuing.certificate_der] * 5, *rest[1:])
+    assert codes(rest[0], [made.issuing.certificate_der] * 6, *rest[1:]) == {"chain_too_long"}
+
+
+@pytest.mark.parametrize(("missing", "may"), [(None, True), ("basicConstraints", False), ("keyUsage", False)])
+def test_who_is_not_said_to_be_a_ca_and_to_sign_certificates_may_issue_none(missing, may):
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CA")])
+    issuing = x509.load_der_x509_certificate(house().issuing.certificate_der)
+    found = issuing.extensions
+    said = {
+        "basicConstraints": found.get_extension_for_class(x509.BasicConstraints).value,
+        "keyUsage": found.get_extension_for_class(x509.KeyUsage).value,
+    }
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, issuing.not_valid_before_utc, NOW)
+    for extension in (value for kind, value in said.items() if kind != missing):
+        built = built.add_extension(extension, critical=True)
+    made = built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    assert path.may_issue(made, 0) is may
 
 
 def test_an_issuer_with_a_key_of_an_unknown_kind_breaks_the_path():

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from chopmark.ca.shipped import profile_text
 from chopmark.pki import profile as profiles
-from chopmark.pki.received import Anchors, Naming, Wanted, judge
+from chopmark.pki.received import Anchors, Naming, Wanted, is_asked_for, judge
 
 NOW = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -169,6 +169,26 @@ def test_a_certificate_of_a_ca_that_is_no_anchor_has_no_chain() -> None:
     wanted = Wanted(spki, (("CN", "C0001234"),), Naming.OURS, PROFILE)
     judged = judge(answer(GOOD), (), wanted, Anchors((root("RSA"),), ()), NOW)
     assert (judged.chain, judged.codes) == ((), "chain")
+
+
+@pytest.mark.parametrize(
+    ("change", "asked_for"),
+    [
+        ({}, True),
+        ({"names": ("C0001235",)}, True),
+        ({"key": ec.generate_private_key(ec.SECP256R1())}, True),
+        ({"key": ec.generate_private_key(ec.SECP256R1()), "names": ("C0001235",)}, False),
+    ],
+    ids=["both", "our key under another name", "our name with another key", "somebody else's"],
+)
+def test_what_the_ca_made_of_our_key_or_our_name_is_ours_to_have_revoked(
+    change: dict[str, Any], asked_for: bool
+) -> None:
+    spki = OURS.public_key().public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    wanted = Wanted(spki, (("CN", "C0001234"),), Naming.OURS, PROFILE)
+    made = answer(replace(GOOD, **change))
+    assert is_asked_for(made, wanted, Anchors((root("P-256"),), ())) is asked_for
+    assert not is_asked_for(made, wanted, Anchors((root("RSA"),), ())), "this CA has not signed it"
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x30\x00", answer(GOOD)[:-1], answer(GOOD) + b"\0", b"\x30" * 20_000])

@@ -4,6 +4,7 @@ import base64
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 from cryptography import x509
@@ -22,7 +23,7 @@ from cryptography.x509.oid import NameOID
 from chopmark.core.refusal import Refused
 from chopmark.ra.certificate_import.reading import LARGEST, Entry, entries_of, open_input, sheets_of
 from chopmark.ra.certificate_import.report import Unreadable
-from chopmark.ra.certificate_import.serials import serials_in
+from chopmark.ra.certificate_import.serials import Serials, serials_in
 from chopmark.ra.certificate_import.tables import Cell
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -156,6 +157,52 @@ def test_a_table_without_certificates_says_whose_serial_numbers_are(tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("title", ["客戶編號", "身分證字號", "帳號", "customer", "person_id", "account"])
+def test_a_serial_number_and_any_word_for_whose_it_is_make_a_table(tmp_path: Path, title: str) -> None:
+    (tmp_path / "a.csv").write_bytes(f"序號,{title}\r\n01,X\r\n".encode())
+    whole = open_input([tmp_path], lambda _done, _total: None)
+    assert list(entries_of(whole)) == []
+    assert [len(cells) for cells in sheets_of(whole)] == [2]
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_a_fault_names_its_line_of_the_file_and_blank_lines_above_the_titles_count(tmp_path: Path, blank: int) -> None:
+    (tmp_path / "a.csv").write_bytes(b" \r\n" * blank + b'certificate,x\n,1\n\n!,2\n"' + CELL[:8])
+    found = list(entries_of(open_input([tmp_path], lambda _done, _total: None)))
+    assert [(one.place, one.code) for one in found if isinstance(one, Unreadable)] == [
+        (blank + 2, "no_certificate"), (blank + 4, "base64"), (blank + 5, "table")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"])
+def test_a_certificate_is_read_under_each_of_its_labels(tmp_path: Path, label: str) -> None:
+    assert read(tmp_path, a_pem=pem(1).replace(b"CERTIFICATE", label.encode())) == [der(1)]
+
+
+@pytest.mark.parametrize("label", ["PKCS7", "PKCS #7 SIGNED DATA", "CMS"])
+def test_a_bag_is_read_under_each_of_its_labels(tmp_path: Path, label: str) -> None:
+    made = bag(Encoding.PEM).replace(b"PKCS7", label.encode())
+    assert read(tmp_path, a_p7b=made) == sorted([der(1), der(2)])
+    assert read(tmp_path, a_p7b=base64.encodebytes(bag(Encoding.DER))) == sorted([der(1), der(2)])
+
+
+def test_a_certificate_as_large_as_the_limit_is_read_whole_and_one_octet_more_is_too_much(tmp_path: Path) -> None:
+    head, tail = b"-----BEGIN CERTIFICATE-----\n", b"-----END CERTIFICATE-----\n"
+    whole = b"\x30" + bytes(number % 251 for number in range(LARGEST - 1))
+    assert read(tmp_path, a_pem=head + base64.encodebytes(whole) + tail) == [whole]
+    assert read(tmp_path, a_pem=head + base64.encodebytes(whole + b"\0") + tail) == ["too_large"]
+
+
+def test_all_lines_of_a_serial_number_are_found_and_no_others() -> None:
+    lines = [("0A", "C1"), ("0B", "C2"), ("10", "C3"), ("0a", "C4"), ("0A", "C5"), ("0C", "C6"), ("no", "C7")]
+    with TemporaryFile() as scratch:
+        serials = Serials(scratch)
+        serials.read({Cell.SERIAL: serial, Cell.CUSTOMER: customer} for serial, customer in lines)
+        found = {serial: [cells[Cell.CUSTOMER] for cells in serials.of(serial)] for serial in ("0A", "0B", "0C", "10")}
+        assert found == {"0A": ["C1", "C3", "C4", "C5"], "0B": ["C2"], "0C": ["C6"], "10": ["C3"]}
+        assert serials.of("0D") == []
+
+
 def test_the_text_about_a_fault_never_repeats_the_content(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"certificate,person_id\nA120034503-secret,A120034503\n")
     faults = [one for one in entries_of(open_input([tmp_path], lambda _a, _b: None)) if isinstance(one, Unreadable)]
@@ -173,6 +220,9 @@ def test_the_text_about_a_fault_never_repeats_the_content(tmp_path: Path) -> Non
         ("", []),
         ("no.", []),
         ("1" * 41, []),
+        ("0", ["00", "00"]),
+        ("00ff", ["FF"]),
+        ("100", ["0100", "64"]),
     ],
 )
 def test_a_serial_number_is_hexadecimal_and_if_it_has_digits_only_decimal_too(written: str, meant: list[str]) -> None:

@@ -69,8 +69,11 @@ def test_every_attribute_that_fits_names_somebody() -> None:
 
 
 def test_a_subject_that_could_name_many_names_nobody() -> None:
-    many = [("CN", f"C{number}") for number in range(20)]
+    many = [("CN", f"C{number}") for number in range(17)]
     assert named("CN={customer}", many) == frozenset()
+    assert {one.value for one in named("CN={customer}", many[:16])} == {name for _, name in many[:16]}
+    both = [parse_template("CN={customer}"), parse_template("OU={customer}")]
+    assert read_subject(subject(*many[:16], ("OU", "C99")), both) == frozenset(), "over all templates"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,12 @@ import pytest
 from chopmark.core.refusal import Refused
 from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.ra.expiries import (
+    MOST_DAYS,
     TOLD,
     Cursor,
     Ending,
+    Endings,
+    Expiries,
     Expiry,
     Funnel,
     Tally,
@@ -22,6 +25,7 @@ from chopmark.ra.expiries import (
     written,
 )
 from chopmark.tw.trading_days import Standing, TradingCalendar
+from tests.tables import Clock
 
 MONDAY = datetime(2026, 11, 30, 1, 0, tzinfo=UTC)  # nine o'clock in Taipei
 FRIDAY_EVENING = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -119,6 +123,36 @@ def test_a_tally_counts_by_the_day_in_taiwan():
 
 def test_what_a_table_s_header_names_is_what_is_told():
     assert list(told(judged())) == list(TOLD)
+
+
+class NoPages:
+    """No certificate ends."""
+
+    async def after(self, *_: object) -> Endings:
+        return Endings((), None)
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "since", "begins", "ends"),
+    [
+        ("2026-11-24T15:59", 0, 0, "2026-11-23T16:00", "2026-11-25T01:00"),  # 23:59 in Taipei: the session counts
+        ("2026-11-24T16:00", 0, 0, "2026-11-24T16:00", "2026-11-25T16:00"),
+        ("2026-11-24T16:00", 1, 1, "2026-11-23T16:00", "2026-11-26T16:00"),
+        ("2026-11-24T16:00", -1, -1, "2026-11-24T16:00", "2026-11-25T16:00"),
+        ("2026-11-27T16:00", 0, 0, "2026-11-27T16:00", "2026-11-30T01:00"),  # a Saturday
+    ],
+)
+def test_a_window_reaches_from_midnight_to_midnight_in_taipei_and_at_least_to_the_next_session(
+    now: str, days: int, since: int, begins: str, ends: str
+):
+    clock = Clock(datetime.fromisoformat(f"{now}:00+00:00"))
+    window = Expiries(NoPages(), TradingCalendar(), (), clock).window(days, since)
+    assert (window.since, window.until) == tuple(datetime.fromisoformat(f"{at}:00+00:00") for at in (begins, ends))
+
+
+def test_a_window_has_an_end_whatever_is_asked_for():
+    expiries = Expiries(NoPages(), TradingCalendar(), (), Clock())
+    assert expiries.window(10**9, 10**9) == expiries.window(MOST_DAYS, MOST_DAYS)
 
 
 def test_a_cursor_is_read_back_as_it_was_written_and_anything_else_is_refused():

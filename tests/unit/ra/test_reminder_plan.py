@@ -176,6 +176,31 @@ def test_rules_that_leave_no_hours_or_no_channel_are_refused() -> None:
         Step(91)
 
 
+def test_one_customer_a_day_and_one_message_a_minute_are_the_least() -> None:
+    assert replace(POLICY, capacity=1, per_minute=1).capacity == 1
+    with pytest.raises(ValueError, match="at least 1"):
+        replace(POLICY, capacity=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        replace(POLICY, per_minute=0)
+
+
+@pytest.mark.parametrize(
+    ("sending", "left"),
+    [
+        ((8, 20), ((8, 9), (13, 20))),
+        ((9, 20), ((13, 20),)),
+        ((8, 13), ((8, 9),)),
+        ((6, 8), ((6, 8),)),
+        ((6, 9), ((6, 9),)),
+        ((13, 20), ((13, 20),)),
+        ((15, 20), ((15, 20),)),
+    ],
+)
+def test_the_rush_takes_only_hours_away_that_lie_in_it(sending: tuple[int, int], left: tuple[tuple[int, int]]) -> None:
+    policy = replace(POLICY, sending=Hours(*map(time, sending)), rush=Hours(time(9), time(13)))
+    assert policy.hours == tuple(Hours(time(begin), time(end)) for begin, end in left)
+
+
 def test_a_day_of_the_new_year_holidays_is_nobodys_last_trading_day() -> None:
     from chopmark.app.trading_calendar import trading_calendar
 

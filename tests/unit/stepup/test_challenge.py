@@ -18,6 +18,7 @@ from chopmark.stepup.challenge import (
     matches,
     parse_code,
     reference,
+    wrong_code,
 )
 
 CASES: Any = json.loads((Path(__file__).parents[2] / "vectors" / "codes.json").read_text(encoding="utf-8"))
@@ -40,84 +41,53 @@ LIVE = Challenge(
     expires_at=NOW + timedelta(seconds=300),
     resend_at=NOW + timedelta(seconds=60),
 )
+REPLACED = replace(LIVE, state=ChallengeState.DEAD)
 
 
-def charged(challenge: Challenge, now: datetime = NOW) -> Challenge:
-    result = challenge.charge(now)
-    assert isinstance(result, Challenge)
-    return result
-
-
-def code_of(result: object) -> str | None:
-    assert isinstance(result, Refusal)
+def code_of(result: Refusal | None) -> str | None:
+    assert result is not None
     assert result.kind in (Kind.CODE_DEAD, Kind.WRONG_CODE)
     return result.code
 
 
 def test_a_wrong_answer_says_how_many_tries_are_left() -> None:
-    after, told = charged(LIVE).wrong(NOW)
-    assert after.state is ChallengeState.LIVE
+    told = wrong_code(4)
     assert (told.kind, told.field) == (Kind.WRONG_CODE, "code")
     assert "4 more times" in str(told.public)
 
 
 def test_the_last_try_is_announced_in_the_singular() -> None:
-    _, told = charged(replace(LIVE, attempts=3)).wrong(NOW)
-    assert "one more time" in str(told.public)
+    assert "one more time" in str(wrong_code(1).public)
 
 
-def test_the_fifth_wrong_answer_kills_the_code_and_the_right_one_does_not_help_any_more() -> None:
-    dead, told = charged(replace(LIVE, attempts=4)).wrong(NOW)
-    assert dead.state is ChallengeState.DEAD
-    assert code_of(told) == "code_blocked"
-    assert code_of(dead.charge(NOW)) == "code_blocked"
-    assert code_of(dead.consume(NOW)) == "code_blocked"
-
-
-def test_a_crash_between_the_fifth_charge_and_its_comparison_leaves_no_sixth_try() -> None:
-    assert code_of(charged(replace(LIVE, attempts=4)).charge(NOW)) == "code_blocked"
-
-
-def test_the_fifth_try_may_be_the_right_one() -> None:
-    used = charged(replace(LIVE, attempts=4)).consume(NOW)
-    assert isinstance(used, Challenge)
-    assert used.state is ChallengeState.CONSUMED
+def test_after_four_answers_a_fifth_is_compared_and_after_five_none_whether_the_fifth_was_or_not() -> None:
+    assert replace(LIVE, attempts=4).refusal(NOW) is None
+    for state in (ChallengeState.LIVE, ChallengeState.DEAD):
+        assert code_of(replace(LIVE, attempts=5, state=state).refusal(NOW)) == "code_blocked"
 
 
 def test_a_right_code_counts_once() -> None:
-    used = charged(LIVE).consume(NOW)
-    assert isinstance(used, Challenge)
-    assert code_of(used.consume(NOW)) == "code_used"
-    assert code_of(used.charge(NOW)) == "code_used"
-    assert used.wrong(NOW)[0] == used
-
-
-def test_nothing_is_consumed_that_was_not_charged() -> None:
-    with pytest.raises(ValueError, match="charged"):
-        LIVE.consume(NOW)
+    assert code_of(replace(LIVE, attempts=1, state=ChallengeState.CONSUMED).refusal(NOW)) == "code_used"
 
 
 def test_a_code_lives_until_just_before_its_end_and_then_is_over_not_wrong() -> None:
     end = LIVE.expires_at
-    assert isinstance(LIVE.charge(end - timedelta(microseconds=1)), Challenge)
-    told = LIVE.charge(end)
-    assert code_of(told) == "code_expired"
-    assert isinstance(told, Refusal)
+    assert LIVE.refusal(end - timedelta(microseconds=1)) is None
+    told = LIVE.refusal(end)
+    assert code_of(told) == code_of(replace(LIVE, state=ChallengeState.EXPIRED).refusal(NOW)) == "code_expired"
+    assert told is not None
     assert "wrong" not in str(told.public)
-    assert code_of(charged(LIVE).consume(end)) == "code_expired"
 
 
-def test_a_replaced_code_says_so_and_what_has_ended_stays_as_it_ended() -> None:
-    assert code_of(LIVE.supersede().charge(NOW)) == "code_replaced"
-    used = replace(LIVE, state=ChallengeState.CONSUMED)
-    assert used.supersede() is used
+def test_a_replaced_code_says_so() -> None:
+    assert code_of(REPLACED.refusal(NOW)) == "code_replaced"
 
 
 def test_the_countdown_shows_whole_seconds_and_never_less_than_zero() -> None:
     assert LIVE.remaining_s(NOW) == 300
     assert LIVE.remaining_s(NOW + timedelta(seconds=299.5)) == 0
     assert LIVE.remaining_s(NOW + timedelta(hours=1)) == 0
-    assert LIVE.supersede().remaining_s(NOW) == 0
+    assert REPLACED.remaining_s(NOW) == 0
 
 
 def test_the_wait_for_another_code_is_rounded_up_and_never_less_than_zero() -> None:
@@ -176,8 +146,7 @@ def test_a_code_is_read_however_it_was_typed_and_keeps_its_leading_zero(typed: s
         ("\ufdfa" * 64, "code_not_digits"),
         ("12345O", "code_not_digits"),
         ("BDFG", "code_not_digits"),
-        ("١٢٣٤٥٦", "code_not_digits"),
-        ("१२३४५६", "code_not_digits"),
+        ("١٢٣٤٥", "code_length"),
         ("一二三四五六", "code_not_digits"),
         ("111111 or 222222", "code_not_digits"),
         ("1234.56", "code_not_digits"),

@@ -22,6 +22,8 @@ class Found(StrEnum):
     """No template fits the subject, and no table names the customer."""
     NO_CUSTOMER = "no_customer"
     TWO_CUSTOMERS = "two_customers"
+    TABLE_UNKNOWN = "table_unknown"
+    """A table names somebody who is not in the directory, but the subject or another cell names one who is."""
     EXPIRED = "expired"
     NOT_FORMER = "not_former"
     """No certificate of a former issuer verifies its signature, whatever its issuer name says."""

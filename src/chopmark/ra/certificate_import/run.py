@@ -47,12 +47,16 @@ _SWEPT: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A certificate of a batch: the verdict on it, and whom its subject and the tables name."""
+    """A certificate of a batch: the verdict on it, and whom its subject and the tables name.
+
+    `said` are the people whom the tables name by customer number or ID number.
+    """
 
     entry: Entry
     number: int
     found: Candidate | Refuse
     named: frozenset[Named]
+    said: frozenset[Named]
     way: Way
 
 
@@ -198,12 +202,15 @@ class CertificateImport:
             else:
                 work.tally.note(found.found, _example(entry, work.number, found.serial))
             return None
-        named, way = found.named | _said(entry.cells), way_of(entry.cells)
+        said, way = _said(entry.cells), way_of(entry.cells)
+        named = found.named | said
         if not named or way is Way.UNKNOWN:
             for cells in work.serials.of(found.serial):
-                named = named or _said(cells)
+                said = said if named else _said(cells)
+                named = named or said
                 way = way if way is not Way.UNKNOWN else way_of(cells)
-        return _Judged(entry, work.number, found, named, way)
+        people = frozenset(one for one in said if one.by is not Names.ACCOUNT)
+        return _Judged(entry, work.number, found, named, people, way)
 
     def _asked(self, judged: Iterable[_Judged]) -> Asked:
         """Return what has to be looked up for a batch."""
@@ -242,6 +249,9 @@ class CertificateImport:
         # A subject that names somebody who is not in the directory is nobody's, whatever a table says.
         if refused is None and candidate.named and not self._whose(candidate.named, known):
             refused = Found.TWO_CUSTOMERS
+        # A table that names somebody unknown is wrong about this certificate, or the directory lacks them.
+        if refused is None and not all(self._whose({said}, known) for said in one.said):
+            refused = Found.TABLE_UNKNOWN
         if refused is not None:
             work.tally.note(refused, example)
             return
@@ -296,16 +306,17 @@ def _refused(candidate: Candidate, named: frozenset[Named], owners: set[Customer
 
 
 def _said(cells: Mapping[Cell, str]) -> frozenset[Named]:
-    """Return everybody whom a table's line names. All its numbers are used, so that contradictions are found."""
+    """Return everybody whom a table's line names. All its numbers are used, so that contradictions are found.
+
+    A customer number of another form than ours is nobody's here, and stays as it is written.
+    """
     said: set[Named] = set()
-    person, customer = (
-        parse_person_id(cells.get(Cell.PERSON_ID, "")),
-        parse_customer_number(cells.get(Cell.CUSTOMER, "")),
-    )
+    person = parse_person_id(cells.get(Cell.PERSON_ID, ""))
     if not isinstance(person, Refusal):
         said.add(Named(Names.PERSON_ID, person.value))
-    if not isinstance(customer, Refusal):
-        said.add(Named(Names.CUSTOMER, customer))
+    if written := cells.get(Cell.CUSTOMER, "").strip():
+        customer = parse_customer_number(written)
+        said.add(Named(Names.CUSTOMER, written if isinstance(customer, Refusal) else customer))
     if account := cells.get(Cell.ACCOUNT, "").strip().upper():
         said.add(Named(Names.ACCOUNT, account))
     return frozenset(said)

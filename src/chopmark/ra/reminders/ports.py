@@ -1,7 +1,7 @@
 """What reminders read and write: living certificates, planned reminders, and what is known of the customers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -11,17 +11,23 @@ from chopmark.core.types import AccountNumber, Channel, CustomerId
 from chopmark.identity.ports import ContactRow
 from chopmark.messaging.attempts import Attempt
 from chopmark.messaging.ports import FaultReason
+from chopmark.ra.former_issuers import FormerStatus, NoStatus
+from chopmark.ra.imported import Former
 from chopmark.ra.reminders.policy import ReminderPolicy, Step
 from chopmark.tw.trading_days import TradingCalendar
 
 
 @dataclass(frozen=True, slots=True)
 class ReminderRules:
-    """The firm's rules, the trading days, and `opens`, which returns when the renewal window of a certificate opens."""
+    """The firm's rules, the trading days, and `opens`, which returns when the renewal window of a certificate opens.
+
+    `former` knows the status of imported certificates: where they cannot be renewed, a reminder says to apply.
+    """
 
     policy: ReminderPolicy
     calendar: TradingCalendar
     opens: Callable[[datetime], datetime]
+    former: FormerStatus = field(default_factory=NoStatus)
 
 
 class ReminderState(StrEnum):
@@ -53,12 +59,16 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LivingCertificate:
-    """A certificate that its customer trades with and that nothing has replaced; `id` is a serial or a fingerprint."""
+    """A certificate that its customer trades with and that nothing has replaced; `id` is a serial or a fingerprint.
+
+    `former` is its former issuer; None for one of ours.
+    """
 
     id: str
     customer: CustomerId
     not_after: datetime
     account: AccountNumber | None
+    former: Former | None = None
 
 
 @dataclass(frozen=True, slots=True)

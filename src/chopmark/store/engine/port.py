@@ -13,6 +13,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 RETRY_AFTER_S = 30
+UNHEARD_S = 0.5
+"""While an engine cannot hear other processes, nobody waits for longer, and looks for work instead."""
 
 
 class Snapshot(Protocol):
@@ -71,8 +73,8 @@ class Engine(Protocol):
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """Return True when the channel was notified since the last wait here, False after the timeout.
 
-        The first wait on a channel returns at once. A wake-up can be lost together with a connection, and an engine
-        over SQLite does not hear other processes at all. So look for work after a timeout, too.
+        The first wait on a channel returns at once. While the engine cannot hear other processes, a wait is at most
+        `UNHEARD_S` long. A wake-up can be lost all the same, so look for work after a timeout, too.
         """
         ...
 

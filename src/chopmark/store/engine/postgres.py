@@ -9,7 +9,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 
 import asyncpg
 
-from chopmark.store.engine.port import Clash, LocalNotifier, Snapshot, Unfit, unavailable
+from chopmark.store.engine.port import UNHEARD_S, Clash, LocalNotifier, Snapshot, Unfit, unavailable
 from chopmark.store.engine.postgres_batcher import LOST, Alone, Batcher
 from chopmark.store.engine.postgres_bundle import perform_bundle
 from chopmark.store.engine.postgres_notifier import Notifier
@@ -144,8 +144,8 @@ class PostgresEngine:
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        await self._notifier.listen(channel)
-        return await self._local.wait(channel, timeout_s)
+        heard = await self._notifier.listen(channel)
+        return await self._local.wait(channel, timeout_s if heard else min(timeout_s, UNHEARD_S))
 
     async def close(self) -> None:
         """As `Engine.close`."""

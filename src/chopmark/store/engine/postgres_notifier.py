@@ -37,10 +37,13 @@ class Notifier:
         self._sending: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
-    async def listen(self, channel: str) -> None:
-        """From now on, notify here what other processes announce on this channel, if the database can be reached."""
+    async def listen(self, channel: str) -> bool:
+        """From now on, notify here what other processes announce on this channel.
+
+        Return False when the database cannot be reached.
+        """
         if channel in self._heard:
-            return
+            return True
         async with self._lock:
             try:
                 connection = await self._connected()
@@ -50,6 +53,7 @@ class Notifier:
                     self._local.notify([channel])  # something may have been announced before we listened
             except _FAILURES:
                 self._drop()
+            return channel in self._heard
 
     def announce(self, channels: Iterable[str]) -> None:
         """Tell the other processes soon. Channels that come while a message is under way go with the next one."""

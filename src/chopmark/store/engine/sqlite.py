@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import queue
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from chopmark.store.engine.port import LocalNotifier, Snapshot, unavailable
+from chopmark.store.engine.port import UNHEARD_S, LocalNotifier, Snapshot, unavailable
 from chopmark.store.engine.script import Query, Row, Script, ScriptRun, Value, query
 from chopmark.store.engine.sqlite_connection import MEMORY, connect, run_through, translating
+from chopmark.store.engine.sqlite_notifier import FileNotifier
 from chopmark.store.engine.sqlite_snapshot import SqliteSnapshot, copied
 from chopmark.store.engine.sqlite_writer import Job, Outcome, Writer
 
@@ -38,6 +39,7 @@ class SqliteEngine:
         self._path = path
         self._loop = asyncio.get_running_loop()
         self._local = LocalNotifier()
+        self._notifier = None if path == MEMORY else FileNotifier(path, self._local)
         self._waiting = 0
         self._closed = False
         self._writer = Writer(path, self._loop.time, self._hand_over, group=group)
@@ -95,12 +97,13 @@ class SqliteEngine:
             snapshot.close()
 
     async def wake(self, channel: str) -> None:
-        """As `Engine.wake`; only this process hears it."""
-        self._local.notify([channel])
+        """As `Engine.wake`; every process that uses this file hears it."""
+        self._notify([channel])
 
     async def wait(self, channel: str, timeout_s: float) -> bool:
         """As `Engine.wait`."""
-        return await self._local.wait(channel, timeout_s)
+        heard = self._notifier is None or self._notifier.listen()
+        return await self._local.wait(channel, timeout_s if heard else min(timeout_s, UNHEARD_S))
 
     async def close(self) -> None:
         """As `Engine.close`."""
@@ -109,6 +112,8 @@ class SqliteEngine:
         self._closed = True
         self._writer.stop()
         await asyncio.to_thread(self._writer.join)
+        if self._notifier is not None:
+            self._notifier.close()
         await asyncio.to_thread(self._threads.shutdown)
         while not self._readers.empty():
             self._readers.get().close()
@@ -129,14 +134,19 @@ class SqliteEngine:
 
     def _answer(self, outcomes: list[Outcome]) -> None:
         self._waiting -= len(outcomes)
+        self._notify({channel for outcome in outcomes for channel in outcome.channels})
         for outcome in outcomes:
-            self._local.notify(outcome.channels)
             if outcome.job.answered.done():
                 continue
             if outcome.failure is not None:
                 outcome.job.answered.set_exception(outcome.failure)
             else:
                 outcome.job.answered.set_result(outcome.answer)
+
+    def _notify(self, channels: Collection[str]) -> None:
+        self._local.notify(channels)
+        if self._notifier is not None:
+            self._notifier.announce(channels)
 
     def _read(self, make: Callable[[], Script[T]]) -> T:
         db = self._readers.get()

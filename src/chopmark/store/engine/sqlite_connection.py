@@ -13,6 +13,8 @@ from chopmark.store.engine.script import Batch, Bundle, Query, Row, ScriptRun, c
 
 MEMORY = ":memory:"
 BUSY_MS = 5000
+MIGRATION_BUSY_MS = 120_000
+"""So long a migration waits for those of other processes that start at the same moment, each of which may take long."""
 
 _UNIQUE = frozenset(
     {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
@@ -66,6 +68,7 @@ def connect_to_migrate(path: str) -> sqlite3.Connection:
     """
     db = connect(path)
     db.row_factory = None
+    db.execute(f"PRAGMA busy_timeout = {MIGRATION_BUSY_MS}")
     db.execute("PRAGMA foreign_keys = 0")
     return db
 

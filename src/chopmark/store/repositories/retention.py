@@ -118,6 +118,20 @@ LIVES: Final = (
     Life("early_reports", "at", timedelta(days=1), "a message is asked for, for a day, where its report found nothing"),
     Life("alarms", "over_at", timedelta(days=30), "what has been well again for so long", "over_at IS NOT NULL"),
     Life("inbox", "at", timedelta(days=30), "the demo's messages"),
+    Life(
+        "former_answers",
+        "until",
+        timedelta(days=1),
+        "an answer of a former issuer's responder that counts no more: it is asked again",
+        "(reason IS NULL OR reason = 'certificate_hold')",
+    ),
+    Life(
+        "former_answers",
+        "until",
+        timedelta(days=400),
+        "revoked for good by its former issuer: by then the certificate has ended",
+        "reason <> 'certificate_hold'",
+    ),
     Life("former_contacts", "ended_at", KEPT, "notices to an address that was replaced"),
 )
 

@@ -43,7 +43,6 @@ certificates = Table(
     Index("certificates_by_order", "order_id", "attempt", unique=True),
     unique_where("certificates_one_reservation", "order_id", where="state <> 'orphaned'"),
     Index("certificates_ended", "issuer", "shard", "ended_at"),
-    Index("certificates_by_state", "state", "reserved_at"),
     Index("certificates_due", "issuer", "answer_due"),
     partial("certificates_turned", "issuer", "shard", "turns", where="turns > 0"),
     partial("certificates_changed", "changed", where="changed > 0"),

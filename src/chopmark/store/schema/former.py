@@ -1,6 +1,6 @@
 """What former issuers say of the certificates that they issued: their revocation lists, and answers of responders."""
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 
 from chopmark.store.schema.columns import integer, key, metadata, words
 
@@ -43,4 +43,5 @@ former_answers = Table(
     integer("revoked_at", null=True),
     integer("good_until", null=True),
     integer("until"),
+    Index("former_answers_by_until", "until"),
 )

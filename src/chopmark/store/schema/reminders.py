@@ -37,7 +37,6 @@ reminders = Table(
     Index("reminders_by_day", "day", "state"),
     Index("reminders_by_age", "due_at"),
     partial("reminders_waiting", "due_at", "urgency", where="state = 'planned'"),
-    partial("reminders_unreachable", "day", where="state = 'unreachable'"),
 )
 # Which certificates' steps a reminder stands for: each step of a certificate has at most one, for ever. A certificate
 # is named by its serial number, an imported one by its fingerprint.

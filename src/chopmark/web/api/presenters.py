@@ -62,7 +62,7 @@ def order_out(
 ) -> OrderOut:
     """Return an order for the API."""
     order, now = view.order, view.now
-    consent = web.ra.rekey.consent(order) if view.next == Step.REVIEW.value else None
+    consent = web.ra.rekey.consent(order, view.old) if view.next == Step.REVIEW.value else None
     return OrderOut(
         id=order.id,
         operation=order.operation.value,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from functools import cache
 from typing import Any, ClassVar, Protocol, cast
 
 from babel.support import Translations
@@ -12,7 +13,7 @@ from chopmark.core.types import Text
 from chopmark.web import i18n
 from chopmark.web.i18n import Bilingual, Lang, Translator
 from chopmark.web.pages import names
-from chopmark.web.pages.views import Frame
+from chopmark.web.pages.views import Frame, milliseconds
 
 
 class Page(Protocol):
@@ -62,13 +63,17 @@ class Pages:
         )
         cast("Any", environment).install_gettext_translations(catalogue, newstyle=True)
 
-        constant: dict[str, Markup] = {}
+        @cache
+        def pattern(message: str) -> Markup:
+            return Markup(catalogue.gettext(message))  # noqa: S704 - the catalogue is ours
+
+        @cache
+        def constant(message: str) -> Markup:
+            return pattern(message) % {}
 
         def gettext(message: str, /, **values: object) -> Markup:
             """Return the translation, always escaped. (The extension's own checks at each call whether to escape.)"""
-            if message not in constant:
-                constant[message] = Markup(catalogue.gettext(message))  # noqa: S704 - the catalogue is ours
-            return constant[message] % values
+            return pattern(message) % values if values else constant(message)
 
         def say(said: Text | str | Bilingual) -> str:
             return self.translator.translate(said, lang)
@@ -89,5 +94,5 @@ class Pages:
             t=say, both=both, roc=roc, western=western, moment=moment, clock=i18n.clock_time, groups=names.in_fours
         )
         environment.filters.update(rare=names.has_rare_character)
-        environment.globals.update(lang=lang, names=names, gettext=gettext, _=gettext)
+        environment.globals.update(lang=lang, names=names, gettext=gettext, _=gettext, milliseconds=milliseconds)
         return environment

@@ -42,11 +42,15 @@ def steps_of(operation: Operation, *, birth_date_asked: bool, slip: bool = False
 
 @dataclass(frozen=True, slots=True)
 class OldCertificate:
-    """The valid certificate whose key must sign the renewal; `sha256` of the DER, lower-case hex."""
+    """The valid certificate whose key must sign the renewal; `sha256` of the DER, lower-case hex.
+
+    `issuer` is the name of the CA that issued it: a customer may have a file of the former issuer and one of ours.
+    """
 
     serial: str
     sha256: str
     not_after: datetime
+    issuer: str
 
 
 @dataclass(frozen=True, slots=True)

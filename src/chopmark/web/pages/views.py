@@ -90,6 +90,11 @@ def language_links(path: str, lang: Lang) -> tuple[LanguageLink, ...]:
     return tuple(LanguageLink(each, f"{path}{joint}lang={each.value}", each is lang) for each in Lang)
 
 
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as scripts count it, from 1970 on."""
+    return int(moment.timestamp() * 1000)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A refusal to show on a page: the sentence, and the field it belongs to."""

@@ -55,6 +55,7 @@ from chopmark.web.presenters import (
     OrderView,
     account_label,
     credential_for,
+    former_name,
     issuer_name,
     order_view,
     receipt_number,
@@ -134,6 +135,7 @@ class _Scene:
     est_url: str
     password_alone_helps: bool
     kept_when_said: timedelta
+    old_issuer: str
     countdown: Countdown | None
 
     @property
@@ -194,6 +196,21 @@ async def program_credential_again(
     request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
 ) -> Redirect:
     """Lead to the order: a credential is shown once, and its address is opened again by a second tab or a bookmark."""
+    return await _to_order(request, authenticated, order_id)
+
+
+@post("/orders/{order_id:str}")
+async def order_sent_again(
+    request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
+) -> Redirect:
+    """Lead to the order and do nothing: WebKit reloads a shown credential by sending its form to the address shown.
+
+    That address is the order's (`data-shown-once`). Other browsers ask for it by GET.
+    """
+    return await _to_order(request, authenticated, order_id)
+
+
+async def _to_order(request: Request[Any, Any, Any], authenticated: Authenticated, order_id: str) -> Redirect:
     found = await services(request).ra.customer_queries.reread(authenticated.caller, OrderId(order_id))
     return Redirect(f"/orders/{found.order.id}", status_code=303)
 
@@ -220,7 +237,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         steps=steps,
         can_cancel=order.live and order.state not in _SUBMITTED,
     )
-    consent = web.ra.rekey.consent(order) if name == "review" else None
+    consent = web.ra.rekey.consent(order, view.old) if name == "review" else None
     return name, _Scene(
         frame_of(request, greeting=person.masked_name, service=ServiceKey.CERTIFICATES),
         head,
@@ -233,10 +250,11 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(web, consent.sentences, lang_of(request))),
         _notified(web, snapshot),
-        web.ra.rekey.overlap,
+        web.ra.rekey.overlap or (view.old is not None and view.old.former is not None),
         web.est_url,
         name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
         web.policy.kept_when_said,
+        former_name(web, view.old, lang_of(request)) or issuer_name(web, lang_of(request)),
         None if view.certificate is None else web.ra.customer_queries.countdown(view.certificate, view.now),
     )
 
@@ -262,7 +280,11 @@ def _key(scene: _Scene) -> Page:
     if scene.view.order.key_home is KeyHome.HELPER:
         return _program(scene)
     old = scene.view.old if scene.view.order.operation is Operation.REKEY else None
-    shown = None if old is None else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after)
+    shown = (
+        None
+        if old is None
+        else OldCertificate(old.number, hashlib.sha256(old.der).hexdigest(), old.not_after, scene.old_issuer)
+    )
     return KeyStepPage(scene.frame, scene.head, scene.view.order.key_home, shown)
 
 
@@ -336,7 +358,6 @@ def _review(scene: _Scene) -> Page:
     order, old = scene.view.order, scene.view.old
     if scene.consent is None:
         raise ValueError("a review page without terms")
-    overlap = scene.overlap or (old is not None and old.former is not None)
     revoking = order.operation is Operation.REVOKE
     return ReviewStepPage(
         scene.frame,
@@ -348,7 +369,7 @@ def _review(scene: _Scene) -> Page:
         scene.issuer,
         None if old is None else certificate_view(old, scene.label, scene.view.now),
         order.reason,
-        overlap,
+        scene.overlap,
     )
 
 
@@ -423,4 +444,8 @@ _PAGES = {
     "ended": _ended,
 }
 
-ROUTER = Router("/", route_handlers=[order_page, program_credential, program_credential_again], include_in_schema=False)
+ROUTER = Router(
+    "/",
+    route_handlers=[order_page, order_sent_again, program_credential, program_credential_again],
+    include_in_schema=False,
+)

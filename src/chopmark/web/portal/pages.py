@@ -277,7 +277,7 @@ def _actions(view: Overview, account: str) -> tuple[Action | None, tuple[Action,
     if view.advice.operation is Operation.ENROL:
         return apply, ()
     if view.advice.operation is Operation.REPLACE:
-        return replace, ()
+        return replace, (renew,) if may_start(Operation.REKEY, None, view.advice) is None else ()
     return None, (replace,)
 
 

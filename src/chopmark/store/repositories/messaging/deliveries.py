@@ -80,6 +80,7 @@ UPDATE work SET outcome = 'failed:reported'
 WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered')
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
+# Materialized: see `leases.LOCK`.
 _UNREPORTED = """
 WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries
@@ -210,8 +211,8 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        listed = ", ".join(f":{name}" for name in names)
-        sql = _UNREPORTED.format(gateways=listed, lock=LOCK[self._engine.dialect])
+        lock = LOCK[self._engine.dialect]
+        sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 
         def script() -> Script[list[Unreported]]:

@@ -6,15 +6,18 @@ for none.
 """
 
 from chopmark.core.types import AccountNumber, CustomerId
+from chopmark.ra.imported import Former, Way
 from chopmark.ra.reminders.ports import LivingCertificate
 from chopmark.store.engine.columns import moment
 from chopmark.store.engine.script import Row
 
 _OWN = """
-SELECT h.serial AS certificate, h.customer AS customer, h.not_after AS not_after, h.account AS account
+SELECT h.serial AS certificate, h.customer AS customer, h.not_after AS not_after, h.account AS account,
+  CAST(NULL AS TEXT) AS issuer, CAST(NULL AS TEXT) AS serial_there, CAST(NULL AS TEXT) AS way
 FROM holdings h WHERE h.state = 'active' AND {condition}"""
 _IMPORTED = """
-SELECT i.fingerprint AS certificate, i.customer AS customer, i.not_after AS not_after, i.account AS account
+SELECT i.fingerprint AS certificate, i.customer AS customer, i.not_after AS not_after, i.account AS account,
+  i.issuer AS issuer, i.serial AS serial_there, i.way AS way
 FROM imported_certificates i
 WHERE i.state = 'active' AND {condition}
   AND EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live')
@@ -53,4 +56,5 @@ def _leg(select: str, condition: str) -> str:
 def living_of(row: Row) -> LivingCertificate:
     """Return a row of that SELECT."""
     account = None if row["account"] is None else AccountNumber(row["account"])
-    return LivingCertificate(row["certificate"], CustomerId(row["customer"]), moment(row["not_after"]), account)
+    former = None if row["issuer"] is None else Former(row["issuer"], row["serial_there"], Way(row["way"]))
+    return LivingCertificate(row["certificate"], CustomerId(row["customer"]), moment(row["not_after"]), account, former)

@@ -44,7 +44,7 @@ _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
 _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = 'code' AND w.not_before <= :now
   AND (w.leased_until <= :now OR w.leased_until > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS}))"""
-# Whoever held a lease and did not close the row may have sent it.
+# Materialized: see `leases.LOCK`. Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
 WITH chosen AS MATERIALIZED (
   SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}
@@ -52,8 +52,7 @@ WITH chosen AS MATERIALIZED (
 UPDATE reminders SET ended_at = :now, leased_until = 0,
   state = CASE WHEN holder IS NULL THEN CAST(:state AS TEXT) ELSE 'unknown' END,
   why = CASE WHEN holder IS NULL THEN CAST(:why AS TEXT) ELSE 'crashed' END
-WHERE id IN (SELECT id FROM chosen)
-  AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
+WHERE id IN (SELECT id FROM chosen) AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id
 """
 _FOUND = f"""
@@ -77,8 +76,7 @@ WITH chosen AS MATERIALIZED (
 )
 UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempts + 1,
   begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
-WHERE id IN (SELECT id FROM chosen)
-  AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
+WHERE id IN (SELECT id FROM chosen) AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, customer, day, step, urgency, until, attempts, begun_at
 """
 _CONTACTS = """

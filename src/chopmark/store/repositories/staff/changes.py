@@ -35,6 +35,10 @@ WHERE serial = :serial AND state = 'held'
 RETURNING serial
 """
 """A certificate that was stopped before its proof returns as not proved, so there may be an active one beside it."""
+_HOLD_IMPORTED = f"""
+UPDATE imported_certificates AS i SET state = 'held', ended_at = :now, reason = 'held'
+WHERE i.fingerprint = :fingerprint AND i.state = 'active' AND {COUNTS} RETURNING fingerprint
+"""
 _RELEASE_IMPORTED = f"""
 UPDATE imported_certificates AS i SET state = 'active', ended_at = NULL, reason = NULL
 WHERE i.fingerprint = :fingerprint AND i.state = 'held' AND {COUNTS}
@@ -97,6 +101,20 @@ class StaffRepository:
             rows = yield query(_RELEASE, serial=serial)
             if rows:
                 yield cleared(serial)
+                yield from queue(works)
+                yield from append(record)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def hold_imported(
+        self, fingerprint: Fingerprint, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """Put an active imported certificate on hold; False in any other state."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_HOLD_IMPORTED, fingerprint=fingerprint, now=ms(now))
+            if rows:
                 yield from queue(works)
                 yield from append(record)
             return bool(rows)

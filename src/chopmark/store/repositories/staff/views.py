@@ -9,12 +9,14 @@ from datetime import datetime
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CustomerId, Serial
 from chopmark.messaging.ports import OutboxJob
+from chopmark.ra.imported import Fingerprint
 from chopmark.ra.model import Order
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, query
 from chopmark.store.repositories.messaging.outbox import queue
+from chopmark.store.repositories.ra.imported_certificates import COUNTS
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
 from chopmark.store.repositories.ra.subscriber_certificates import BROUGHT_ALONG, HOLDING, OURS, any_holding_of
 from chopmark.store.repositories.records import append
@@ -22,6 +24,10 @@ from chopmark.store.repositories.records import append
 _END = """
 UPDATE holdings SET state = 'revoked', ended_at = :now, reason = :reason
 WHERE serial = :serial AND state IN ('issued', 'active', 'held') RETURNING order_id
+"""
+_END_IMPORTED = f"""
+UPDATE imported_certificates AS i SET state = 'revoked', ended_at = :now, reason = :reason, revoke_after = :now
+WHERE i.fingerprint = :fingerprint AND i.state IN ('active', 'held') AND {COUNTS} RETURNING fingerprint
 """
 _END_ORDER = """
 UPDATE orders SET state = 'refused', ended = 'old_revoked', nonce = NULL WHERE id = :id AND state = 'issued'
@@ -106,6 +112,20 @@ class StaffViews:
             rows = yield query(_END, serial=serial, reason=reason, now=ms(now))
             if rows:
                 yield query(_END_ORDER, id=rows[0]["order_id"])
+                yield from queue(works)
+                yield from append(record)
+            return bool(rows)
+
+        return await self._engine.run(script)
+
+    async def end_imported(
+        self, fingerprint: Fingerprint, reason: str, now: datetime, works: tuple[OutboxJob, ...], record: AuditRecord
+    ) -> bool:
+        """Revoke an imported certificate that is active or on hold; False in any other state."""
+
+        def script() -> Script[bool]:
+            rows = yield query(_END_IMPORTED, fingerprint=fingerprint, reason=reason, now=ms(now))
+            if rows:
                 yield from queue(works)
                 yield from append(record)
             return bool(rows)
