@@ -182,6 +182,7 @@ describe("a pass-phrase as another program has understood it", () => {
 describe("a pass-phrase as a person has copied it", () => {
   test.each([
     ["in quotation marks", PASSPHRASE, `"${PASSPHRASE}"`],
+    ["in corner brackets", PASSPHRASE, `「${PASSPHRASE}」`],
     ["with long hyphens", PASSPHRASE, PASSPHRASE.replaceAll("-", "–")],
     ["with a zero at its end", PASSPHRASE, `${PASSPHRASE}\0`],
     ["with what cannot be seen", PASSPHRASE, "\u200eAbc-\u200b1234-xyz\u200f"],

@@ -85,7 +85,7 @@ WORK_ROUND_TRIPS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
-    "clean-up": 20,
+    "clean-up": 22,
     "idle: clean-up": 1,
 }
 """PostgreSQL: how often a job of the worker may wait for the database. More things cost their own marks and no more."""
@@ -108,7 +108,7 @@ WORK_STATEMENTS = {
     "idle: sequence": 3,
     "idle: resume": 1,
     "idle: overdue": 2,
-    "clean-up": 38,
+    "clean-up": 42,
     "idle: clean-up": 1,
 }
 """SQLite: how many statements a job of the worker may run."""

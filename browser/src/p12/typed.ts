@@ -9,7 +9,7 @@ const GENERATED = /^[acdefhjkmnprtuvwxy3467]{20}$/;
 const DRESSED = [
   ["-", /[\u2010-\u2015\u2212]/g],
   ["'", /[\u2018-\u201b]/g],
-  ['"', /[\u201c-\u201f]/g],
+  ['"', /[\u201c-\u201f\u300c-\u300f]/g],
 ] as const;
 
 /** What a program took along from the file or the command that it read a pass-phrase from: line ends, a space, a mark. */
