@@ -6,6 +6,8 @@ _THERE = "await imported.revoked_there(found, status.reason, context.now(), reco
 _SHOWN = "CustomerReminders._lines"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
+_WHOSE = 'None if row["customer"] is None else CustomerId(row["customer"])'
+_CUSTOMERS_OWN = f"_work|branch|{_WHOSE}|(CustomerId(row['customer']))|1"
 _SAID_TWICE = "inside the choice and outside it the same is asked: on either engine one of the two is enough"
 _LEASED = "SQL guard left out|leased_until {0}|(leased_until {0} OR 1 = 1)"
 EQUIVALENT: dict[tuple[str, str], str] = {
