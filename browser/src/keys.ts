@@ -153,7 +153,8 @@ export interface CertifiedPair extends KeyPair {
  * browsers then cannot compute it. That they belong together is seen by a signature. KeyError "key-mismatch" when they
  * do not, "unsupported-key" as in `fromPkcs8`.
  */
-export async function pairOf(pkcs8: Bytes, spki: Bytes, extractable: boolean): Promise<CertifiedPair> {
+export async function pairOf(theirs: Bytes, spki: Bytes, extractable: boolean): Promise<CertifiedPair> {
+  const pkcs8 = withNamedCurve(theirs, spki);
   const params = paramsOf(pkcs8);
   if (!sameKind(pkcs8, spki)) throw new KeyError("key-mismatch");
   const whole = completed(pkcs8, spki);
@@ -172,6 +173,16 @@ export async function pairOf(pkcs8: Bytes, spki: Bytes, extractable: boolean): P
   const signature = await crypto.subtle.sign(how, privateKey, sample);
   if (!(await crypto.subtle.verify(how, publicKey, signature, sample))) throw new KeyError("key-mismatch");
   return { algorithm: algorithmOf(publicKey), privateKey, publicKey, pkcs8: whole };
+}
+
+/** Some programs write the curve out in numbers instead of its name; the certificate has the name. */
+function withNamedCurve(pkcs8: Bytes, spki: Bytes): Bytes {
+  const [version, algorithm, key] = parse(pkcs8).children;
+  const [type, parameters] = algorithm?.children ?? [];
+  const [certified] = parse(spki).children;
+  const written = is(type, UNIVERSAL.oid) && oidOf(type) === OID_EC && is(parameters, UNIVERSAL.sequence);
+  if (!written || version === undefined || key === undefined || certified === undefined) return pkcs8;
+  return der.sequence(version.raw, certified.raw, key.raw);
 }
 
 /** Both name the same algorithm and, for an elliptic curve, the same curve. */

@@ -414,7 +414,7 @@ describe("a renewal", () => {
     const gone = { size: 1, arrayBuffer: () => Promise.reject(new DOMException("gone", "NotFoundError")) };
     Object.defineProperty(get("#old_file"), "files", { value: [gone], configurable: true });
     submit("key");
-    await until(() => expect(get("#old_file-error").textContent).toContain("cannot be read any more"));
+    await until(() => expect(get("#old_file-error").textContent).toContain("This cannot be read"));
     await choose(wanted.p12);
     type("#old_passphrase", "wrong");
     submit("key");

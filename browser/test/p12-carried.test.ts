@@ -24,6 +24,7 @@ const BASE64 = Buffer.from(FILE).toString("base64");
 const LINES = BASE64.replace(/.{64}(?=.)/g, "$&\n");
 const PEM = `-----BEGIN PKCS12-----\n${LINES}\n-----END PKCS12-----\n`;
 const HEX = Buffer.from(FILE).toString("hex");
+const wide = (sign: string): string => String.fromCharCode(sign.charCodeAt(0) + 0xfee0);
 const each = (text: string, change: (line: string) => string): string => text.split("\n").map(change).join("\n");
 const pairs = (between: string): string => (HEX.match(/../g) ?? []).join(between);
 const rows = (row: (address: string, pairs: readonly string[], text: string) => string, digits: number): string =>
@@ -51,6 +52,8 @@ describe("a text that was carried", () => {
     ["PEM, quoted twice", each(PEM, (line) => `> >${line}`)],
     ["Base64, quoted between words", `On Monday you wrote:\n${each(LINES, (line) => `> ${line}`)}\n> Regards\n> Mei\n`],
     ["Base64 before a farewell", `Here it is:\n\n${LINES}\n\nBest regards\nMei\n`],
+    ["Base64 with what cannot be seen in it", LINES.replace(/\n/g, "\u200b\n")],
+    ["Base64 in full width", each(LINES, (line) => line.replace(/[!-~]/g, wide))],
     ["JSON with line ends in the string", JSON.stringify({ pfx: `${LINES.replace(/\n/g, "\r\n")}\r\n` })],
     ["JSON as PHP writes it", JSON.stringify({ pfx: BASE64 }).replaceAll("/", "\\/")],
     ["JSON as .NET writes it", JSON.stringify({ pfx: BASE64 }).replaceAll("+", "\\u002B")],

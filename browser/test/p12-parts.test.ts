@@ -133,6 +133,14 @@ describe("a key that is not used here is named with its size or curve", () => {
   });
 });
 
+test("a curve written out in numbers is the one that the certificate names", async () => {
+  tools.openssl("ec", "-in", "holder.key", "-param_enc", "explicit", "-out", "explicit.key");
+  tools.openssl("pkcs8", "-topk8", "-nocrypt", "-in", "explicit.key", "-outform", "DER", "-out", "explicit.der");
+  await opens(tools.read("explicit.der"));
+  tools.openssl("ec", "-in", "other.key", "-param_enc", "explicit", "-out", "explicit.key");
+  await refused(tools.read("explicit.key"), "key-mismatch", null);
+});
+
 describe("a pass-phrase as another program has understood it", () => {
   test.each([
     ["with a line end", `${PASSPHRASE}\n`],
@@ -141,6 +149,18 @@ describe("a pass-phrase as another program has understood it", () => {
     ["with the space before a pipe", `${PASSPHRASE} `],
     ["with the mark of UTF-8", `\ufeff${PASSPHRASE}`],
   ])("%s", async (_name, theirs) => opens(exported(`pass:${theirs}`)));
+
+  test.each([
+    ["without a terminator", der.utf16be(PASSPHRASE)],
+    ["in nothing but UTF-8", Buffer.from(PASSPHRASE)],
+  ])("%s, by hand", async (_how, octets) => {
+    const content = taken(exported(`pass:${PASSPHRASE}`)).authSafe;
+    const sealed = octetsOf(inside(members(parse(content))[1], 0));
+    const salt = Buffer.from("eight..8");
+    const mac = createHmac("sha256", kdf(octets, salt)).update(sealed).digest();
+    const digestInfo = der.sequence(der.algorithm("2.16.840.1.101.3.4.2.1", der.nil()), der.octets(mac));
+    await opens(der.sequence(der.integer(3), content, der.sequence(digestInfo, der.octets(salt))));
+  });
 
   test.each([
     ["Big5", "憑證密碼一二", "be cc c3 d2 b1 4b bd 58 a4 40 a4 47"],
@@ -153,14 +173,16 @@ describe("a pass-phrase as another program has understood it", () => {
   });
 
   test("a slow file is not tried so often", async () => {
-    const slow = exported(`pass:${PASSPHRASE}\n`, "-macalg", "sha1", "-iter", "100001");
-    await refused(slow, "wrong-passphrase", null);
+    await opens(exported(`pass:${PASSPHRASE}\n`, "-nomac", "-iter", "20000"));
+    for (const seal of [["-nomac"], ["-macalg", "sha1"]])
+      await refused(exported(`pass:${PASSPHRASE}\n`, ...seal, "-iter", "20001"), "wrong-passphrase", null);
   });
 });
 
 describe("a pass-phrase as a person has copied it", () => {
   test.each([
     ["in quotation marks", PASSPHRASE, `"${PASSPHRASE}"`],
+    ["in corner brackets", PASSPHRASE, `「${PASSPHRASE}」`],
     ["with long hyphens", PASSPHRASE, PASSPHRASE.replaceAll("-", "–")],
     ["with a zero at its end", PASSPHRASE, `${PASSPHRASE}\0`],
     ["with what cannot be seen", PASSPHRASE, "\u200eAbc-\u200b1234-xyz\u200f"],
@@ -179,7 +201,11 @@ describe("the seal", () => {
     const file = under(exported(`pass:${PASSPHRASE}`), taken(exported("pass:Other-1234")).seal);
     await refused(file, "seal-broken", null);
     await expect(readP12(file, "Abc-1234-xyy", REQUEST)).rejects.toMatchObject({ code: "wrong-passphrase" });
-    const told = explainFile(new P12Error("seal-broken"), { passphrase: "", keyPassphrase: "" }, { serial: "1" });
+    const told = explainFile(
+      new P12Error("seal-broken"),
+      { passphrase: "", keyPassphrase: "" },
+      { serial: "1", issuer: "Example CA" },
+    );
     expect(told.field).toBe("old_file");
     expect(told.sentence).toContain("Please copy the file again");
   });
@@ -209,6 +235,12 @@ describe("the seal", () => {
     await refused(der.sequence(der.integer(3), data(content), seal), "unsupported-algorithm", "Windows DPAPI-NG");
   });
 });
+
+/** RFC 7292 app. B.2 for a MAC of one round, whose 32 octets are the first digest. */
+function kdf(password: Uint8Array, salt: Uint8Array): Uint8Array {
+  const block = (octets: Uint8Array): Buffer => Buffer.alloc(64 * Math.ceil(octets.length / 64), octets);
+  return createHash("sha256").update(Buffer.alloc(64, 3)).update(block(salt)).update(block(password)).digest();
+}
 
 /** By Node's own functions (RFC 9579 s.5). */
 function pbmac1(content: Uint8Array, password: Uint8Array, keyLength: boolean): Bytes {

@@ -130,6 +130,21 @@ def sql_reads_no_clock_and_rolls_no_dice(module: Module) -> Iterator[str]:
             yield f"{module.path}:{line} {found[0]}"
 
 
+LOCKING = re.compile(r"\bLIMIT\s+\S+\s+(?:\{lock\}|FOR\s+UPDATE)")
+
+
+def rows_to_lease_are_chosen_once(module: Module) -> Iterator[str]:
+    """What locks rows up to a LIMIT stands in a materialised WITH (`store/repositories/leases.py`)."""
+    for line, literal in module.literals if module.path.startswith("store/") else ():
+        for found in LOCKING.finditer(literal):
+            depth, place = 0, found.start()
+            while place > 0 and depth >= 0:
+                place -= 1
+                depth += {")": 1, "(": -1}.get(literal[place], 0)
+            if not literal[:place].rstrip().endswith("AS MATERIALIZED"):
+                yield f"{module.path}:{line} {literal[place : place + 60]!r}"
+
+
 def postgresql_is_reached_by_one_route(module: Module) -> Iterator[str]:
     """There the address is judged, and the session's settings are made and read back."""
     if module.path == "store/engine/postgres_route.py":

@@ -37,6 +37,11 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
         ("store/x.py", "q = \"SELECT strftime('%s', 'now')\""),
         ("store/x.py", "q = 'SELECT gen_random_uuid()'"),
     ],
+    rules.rows_to_lease_are_chosen_once: [
+        ("store/x.py", "q = 'UPDATE w SET a = 1 WHERE id IN (SELECT id FROM w ORDER BY (b) LIMIT :most {lock})'"),
+        ("store/x.py", "q = f'UPDATE w SET a = 1 WHERE id = ANY(ARRAY(SELECT id FROM {w} LIMIT 5 FOR UPDATE))'"),
+        ("store/x.py", "q = 'WITH c AS (SELECT id FROM w LIMIT :most {lock}) UPDATE w SET a = 1'"),
+    ],
     rules.postgresql_is_reached_by_one_route: [
         ("store/x.py", "import asyncpg\nc = asyncpg.connect(url)"),
         ("store/db.py", "from asyncpg import connect\nmake = lambda: connect(url)"),
@@ -85,6 +90,13 @@ KEPT: dict[Rule, list[tuple[str, str]]] = {
         ("store/x.py", "q = 'SELECT id FROM orders'"),
         ("web/x.py", "t = 'Select an account from the list, or update your contact.'"),
         ("ra/x.py", '"""What SELECT id FROM orders would say."""'),
+    ],
+    rules.rows_to_lease_are_chosen_once: [
+        (
+            "store/x.py",
+            "q = 'WITH c AS MATERIALIZED (SELECT id FROM w WHERE (a) LIMIT :most {lock}) UPDATE w SET a = 1'",
+        ),
+        ("store/x.py", "q = 'UPDATE w SET a = 1 WHERE id IN (SELECT id FROM w LIMIT :most)'"),
     ],
     rules.everything_is_caught_in_three_homes_only: [
         ("jobs/loop.py", "try:\n    f()\nexcept Exception:\n    pass"),

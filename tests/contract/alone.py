@@ -5,11 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
 from chopmark.audit.events import Event
 from chopmark.audit.record import AuditKey, AuditRecord, StreamId, make_record, new_stream
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, Value, query
+from chopmark.store.schema.columns import metadata
 from tests.tables import Clock, Tables
 
 _EMPTIED = (
@@ -42,6 +46,18 @@ _BLANK: dict[str, dict[str, Value]] = {
     "alarms": {"facts": "{}", "leased_until": 0},
 }  # fmt: skip
 """What stands in a row of which a test says nothing else."""
+
+
+async def create_tables(engine: Engine) -> None:
+    """Make our tables in an empty SQLite: in less time than the migrations take, to the same end."""
+
+    def script() -> Script[None]:
+        for table in metadata.sorted_tables:
+            yield query(str(CreateTable(table).compile(dialect=sqlite.dialect())))
+            for index in table.indexes:
+                yield query(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
+
+    await engine.run(script)
 
 
 @dataclass

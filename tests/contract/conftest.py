@@ -10,7 +10,7 @@ import pytest
 from chopmark.store import db
 from chopmark.store.db import open_engine
 from chopmark.store.engine.port import Engine
-from tests.contract.alone import Alone
+from tests.contract.alone import Alone, create_tables
 from tests.postgres import Cluster
 from tests.tables import Clock
 
@@ -56,7 +56,7 @@ def tables_alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """The address of a database with our tables and no installation: one on each engine for all tests of a process."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('alone') / 'store.db'}"
-        asyncio.run(db.upgrade(url))
+        asyncio.run(_made(url))
         yield url
     else:
         cluster: Cluster = request.getfixturevalue("postgres_cluster")
@@ -64,6 +64,12 @@ def tables_alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         asyncio.run(db.upgrade(url))
         yield url
         asyncio.run(cluster.drop(url))
+
+
+async def _made(url: str) -> None:
+    opened = await open_engine(url)
+    await create_tables(opened)
+    await opened.close()
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex, CreateTable
-
 from chopmark.app.trading_calendar import trading_calendar
 from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.identity.ports import ContactRow
@@ -24,13 +21,13 @@ from chopmark.ra.reminders.policy import ReminderPolicy
 from chopmark.ra.reminders.ports import ReminderRules
 from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
-from chopmark.store.engine.script import Batch, Script, Value, query
+from chopmark.store.engine.script import Batch, Script, Value
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.messaging.spending import SpendingRepository
 from chopmark.store.repositories.reminders.plans import ReminderPlanRepository
 from chopmark.store.repositories.reminders.queue import ReminderQueueRepository
-from chopmark.store.schema.columns import metadata
 from chopmark.tw.zone import TAIPEI
+from tests.contract.alone import create_tables
 from tests.contract.world import World
 from tests.tables import Clock, Tables
 
@@ -110,14 +107,7 @@ class Bare(Tables):
 
     async def create(self) -> None:
         """Make the tables in an empty SQLite."""
-
-        def script() -> Script[None]:
-            for table in metadata.sorted_tables:
-                yield query(str(CreateTable(table).compile(dialect=sqlite.dialect())))
-                for index in table.indexes:
-                    yield query(str(CreateIndex(index).compile(dialect=sqlite.dialect())))
-
-        await self.engine.run(script)
+        await create_tables(self.engine)
 
 
 class Plain:

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from chopmark.app.settings import Settings
 from chopmark.ca.lint import Linter
@@ -20,11 +21,11 @@ from tests.contract.world import ANN, BEN, Clock, Dice, World, import_customers
 from tests.installation import found_installation
 
 SIGNATURES = {
-    KeyAlgorithm.P256: "ecdsa-with-SHA256",
-    KeyAlgorithm.P384: "ecdsa-with-SHA384",
-    KeyAlgorithm.RSA2048: "sha256WithRSAEncryption",
-    KeyAlgorithm.RSA3072: "sha256WithRSAEncryption",
-    KeyAlgorithm.RSA4096: "sha256WithRSAEncryption",
+    KeyAlgorithm.P256: SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    KeyAlgorithm.P384: SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+    KeyAlgorithm.RSA2048: SignatureAlgorithmOID.RSA_WITH_SHA256,
+    KeyAlgorithm.RSA3072: SignatureAlgorithmOID.RSA_WITH_SHA256,
+    KeyAlgorithm.RSA4096: SignatureAlgorithmOID.RSA_WITH_SHA256,
 }
 
 
@@ -64,7 +65,7 @@ async def test_what_a_ca_of_each_kind_signs_is_what_strangers_accept(founded, tm
         assert ocsp_lint.findings(answer) == []
         for der in (certificate.der, *certificate.chain, services.ca.responder.key.certificate_der):
             assert linter.findings_certificate(der) == ()
-            assert x509.load_der_x509_certificate(der).signature_algorithm_oid._name == SIGNATURES[algorithm]
+            assert x509.load_der_x509_certificate(der).signature_algorithm_oid == SIGNATURES[algorithm]
     for name in ("crl.pem", "root-crl.pem"):
         crl = x509.load_pem_x509_crl((tmp_path / name).read_bytes())
         assert linter.findings_crl(crl.public_bytes(Encoding.DER)) == ()

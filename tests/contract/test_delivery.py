@@ -14,6 +14,7 @@ from chopmark.jobs.deliver import LOOK_EVERY_S, Carrier, Delivery, lanes
 from chopmark.messaging.failover import Router
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, OutboxJobKind, Receipt, Verdict
 from chopmark.messaging.templates import Sender
+from chopmark.pki.key_words import key_name
 from chopmark.store.repositories.messaging.dispatch import DispatchRepository
 from tests.contract.world import ANN, BEN, FAY, ROWS, Errand, World, world_fixture
 
@@ -248,7 +249,10 @@ async def test_while_a_gateway_hangs_the_next_lane_delivers_and_otherwise_it_loo
     assert len(gateway.taken) == 1
     hanging.answer.set()
     assert await at_work == 1
-    assert await second.assist([first]) == 0
+    await world.to_sent(FAY)
+    await world.told()
+    assert await second.assist([first]) == 0  # it is free again
+    assert await first.once() == 1
 
 
 async def test_the_worker_has_a_lane_that_is_woken_and_others_that_help_out(world: World) -> None:
@@ -311,3 +315,32 @@ async def test_a_crashed_workers_message_is_sent_by_the_next_one_with_the_same_c
     code = gateway.taken[0].code
     assert code is not None
     assert code.reveal() == await errand.code()
+
+
+async def test_a_code_names_the_key_that_it_approves_and_one_to_revoke_names_none(world: World) -> None:
+    errand = await world.to_active(ANN)
+    revoking = await world.to_revoke(ANN)
+    world.clock.later(minutes=5)
+    await revoking.send()
+    await world.change("UPDATE work SET done_at = 0 WHERE kind <> 'code' OR order_id <> :id", id=revoking.id)
+    gateway = Gateway()
+    assert await delivery(world, gateway).once() == 1
+    other = await world.to_sent(BEN)
+    await world.told()
+    assert await delivery(world, gateway).once() == 1
+    first, second = (message.text.reveal() for message in gateway.taken)
+    assert key_name(errand.key.spki_sha256.hex()) not in first
+    assert key_name(other.key.spki_sha256.hex()) in second
+
+
+@pytest.mark.parametrize(("reason", "instead"), [(FaultReason.DESTINATION, 1), (FaultReason.TOO_LATE, 0)])
+async def test_a_notice_that_one_contact_does_not_take_goes_to_the_other_unless_its_time_is_over(
+    world: World, reason: FaultReason, instead: int
+) -> None:
+    await world.open(ANN)
+    other = '{"other_version": 1, "template": "order_opened", "language": "en", "account_last3": "001"}'
+    await world.change("UPDATE work SET facts = :facts", facts=other)
+    await world.change("UPDATE work SET channel = 'mobile'")
+    gateway = Gateway([GatewayFault(reason, Verdict.FINAL)])
+    assert await delivery(world, gateway).once() == 1
+    assert await world.count("work", "done_at IS NULL") == instead

@@ -4,14 +4,19 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from chopmark.cli.expiries import print_expiries
 from chopmark.core.types import Operation
-from chopmark.ra.expiries import TOLD, Cursor, Expiry, Funnel, Unreached
+from chopmark.ra.expiries import TOLD, Cursor, Endings, Expiry, Funnel, Unreached
+from chopmark.store.db import open_engine, upgrade
+from chopmark.store.engine.port import Engine
+from chopmark.store.engine.script import Row, Script, whole
+from chopmark.store.repositories.ra.expiries import ExpiryRepository
 from tests.contract.world import ANN, BEN, DAN, EVE, FAY, World, world_fixture
+from tests.tables import START
 
 world = world_fixture()
 # The certificates that are made at START end on Wednesday 31 March 2027, after noon.
@@ -164,3 +169,33 @@ async def test_the_command_counts_and_alarms(world: World, capsys: pytest.Captur
     assert {one["customer"] for one in told["certificates"]} == {ANN, BEN}
     assert told["days"]["2027-03-31"]["reached"] == 1
     assert told["next_session"] == "2027-04-01T09:00:00+08:00"
+
+
+class Explaining:
+    """An engine that returns PostgreSQL's plan of a script's first statement in place of its rows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.plan: list[str] = []
+
+    async def read(self, script: Any) -> Endings:
+        step = next(script())
+
+        def explained() -> Script[list[Row]]:
+            return (yield whole(f"EXPLAIN {step.sql}", **step.values))
+
+        self.plan = [row["QUERY PLAN"] for row in await self.engine.read(explained)]
+        return Endings((), None)
+
+
+@pytest.mark.postgres
+async def test_reminders_are_found_by_their_customer_before_postgresql_has_statistics(postgres_dsn: str) -> None:
+    """Otherwise it reads all reminders for each certificate, and a page takes longer than a statement may."""
+    await upgrade(postgres_dsn)
+    engine = await open_engine(postgres_dsn)
+    explaining = Explaining(engine)
+    await ExpiryRepository(cast("Engine", explaining)).after(Cursor(START), LAST_EVENING, [], START, 1000)
+    await engine.close()
+    found = [line for line in explaining.plan if " on reminders " in line]
+    assert len(found) == 2
+    assert all("using reminders_one_a_day" in line for line in found)

@@ -42,7 +42,7 @@ async def worked(alone: Alone, name: str = "M", **said: Any) -> None:
         ([("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
         ([("M", "a", Fate.LATER), ("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
         ([("M", "a", Fate.UNKNOWN), ("M", "b", Fate.TAKEN)], ("b", Fate.TAKEN)),
-        ([("M", "a", Fate.UNKNOWN), ("M", "b", Fate.REFUSED), ("N", "c", Fate.TAKEN)], ("a", Fate.UNKNOWN)),
+        ([("M", "0", Fate.REFUSED), ("M", "a", Fate.UNKNOWN), ("N", "c", Fate.TAKEN)], ("a", Fate.UNKNOWN)),
         ([("N", "a", Fate.TAKEN), ("N", "b", Fate.BEGUN)], None),
     ],
 )  # fmt: skip
@@ -147,10 +147,11 @@ async def test_a_report_is_kept_until_its_message_is_known_to_be_taken(
 
 async def test_of_reports_that_came_early_the_arrival_stands(alone: Alone) -> None:
     await alone.add("early_reports", gateway="a", provider_id="2", state="failed", detail="", at=0)
-    for came, kept in ((FAILED, FAILED), (DELIVERED, DELIVERED), (FAILED, DELIVERED)):
-        assert not await store(alone).reported("a", Report("1", came, came), alone.now)
+    reports = ((FAILED, "1"), (FAILED, "2"), (DELIVERED, "3"), (DELIVERED, "4"), (FAILED, "5"))
+    for (came, detail), kept in zip(reports, ("1", "1", "3", "3", "3"), strict=True):
+        assert not await store(alone).reported("a", Report("1", came, detail), alone.now)
         rows = await alone.rows("SELECT state, detail FROM early_reports WHERE provider_id = '1'")
-        assert rows == [{"state": kept, "detail": kept}]
+        assert rows == [{"state": FAILED if kept == "1" else DELIVERED, "detail": kept}]
     assert await alone.values("early_reports", "provider_id", "state") == {"1": "delivered", "2": "failed"}
 
 
@@ -247,6 +248,7 @@ NOTICE: dict[str, Any] = {"kind": "notice", "customer": "A", "channel": "mobile"
         ({"id": "N"}, None, None),
         ({"id": "O"}, None, None),
         ({}, 1, 2),
+        ({}, 2, 2),  # as of now
         ({}, 3, 3),
     ],
 )
@@ -261,6 +263,8 @@ async def test_a_notice_that_failed_marks_its_own_contact_and_no_newer_one(
         await alone.add("unreachable_contacts", customer="A", channel="mobile", version=known, since=0)
     assert await store(alone).reported("a", Report("1", FAILED), alone.now)
     assert await alone.values("unreachable_contacts", "customer", "version") == ({} if dead is None else {"A": dead})
+    since = await alone.values("unreachable_contacts", "customer", "since")
+    assert since == ({} if dead is None else {"A": 0 if dead == known == 3 else alone.ago()})
 
 
 async def test_a_reminder_that_failed_marks_its_contact_and_not_another_messages(alone: Alone) -> None:

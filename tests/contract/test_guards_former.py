@@ -31,7 +31,8 @@ async def entries(alone: Alone) -> set[tuple[str, str, str, str]]:
 async def test_what_a_list_says_is_said_of_its_issuer_its_place_and_this_serial_number(alone: Alone) -> None:
     lists = repository(alone)
     for issuer, place in EVERY:
-        await lists.put(issuer, place, 1, [Entry("01", moment(1), "superseded"), Entry("02", moment(2), "lost")])
+        said = "superseded" if issuer == "old" else "elsewhere"
+        await lists.put(issuer, place, 1, [Entry("01", moment(1), said), Entry("02", moment(2), "lost")])
         await lists.taken(kept(issuer, place), None)
         await lists.failed(kept(issuer, place))
     places, listed = await lists.looked_up("old", "01")

@@ -205,6 +205,8 @@ async def test_a_minute_has_so_many_claims_and_no_more(
         await alone.add("counters", name="reminders:1m", window_start=start, used=counter["used"])
     assert len(await claimed(alone, most=3, per_minute=4)) == taken
     assert await alone.values("counters", "name", "used") == {"reminders:1m": used}
+    began = (await alone.values("counters", "name", "window_start"))["reminders:1m"] - alone.ago()
+    assert began == (0 if taken == used else (counter or {})["window_start"])
 
 
 async def test_what_was_counted_and_not_claimed_is_given_back_and_to_no_other_counter(alone: Alone) -> None:
@@ -304,6 +306,8 @@ async def test_a_report_that_came_first_marks_the_contact_when_the_reminder_ends
         await alone.add("unreachable_contacts", customer="A", channel="mobile", version=known, since=0)
     assert await ReminderQueueRepository(alone.engine).end(leased(), "one", SENT, alone.now)
     assert await alone.values("unreachable_contacts", "customer", "version") == ({} if dead is None else {"A": dead})
+    since = await alone.values("unreachable_contacts", "customer", "since")
+    assert since == ({} if dead is None else {"A": 0 if known == 3 else alone.ago()})
 
 
 async def test_without_a_contact_no_report_marks_any(alone: Alone) -> None:

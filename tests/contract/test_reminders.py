@@ -231,6 +231,19 @@ async def test_a_dead_number_is_noted_and_the_mail_is_sent_instead(reminded: Rem
     assert rows == [{"customer": ANN, "channel": "mobile", "version": 1, "why": "destination"}]
 
 
+@pytest.mark.parametrize(
+    ("reason", "state"), [(FaultReason.DESTINATION, "unreachable"), (FaultReason.CONTENT, "failed")]
+)
+async def test_what_no_gateway_takes_ends_with_the_last_reason(
+    reminded: Reminded, reason: FaultReason, state: str
+) -> None:
+    await reminded.certificate(DAN, FRIDAY)  # has no mail address
+    reminded.sms.answers = [GatewayFault(reason, Verdict.FINAL)]
+    await reminded.until(2026, 7, 1)
+    rows = await reminded.world.rows("SELECT state, why FROM reminders")
+    assert rows == [{"state": state, "why": reason.value}]
+
+
 async def test_a_report_that_nothing_arrived_marks_the_contact_and_one_that_it_did_frees_it(reminded: Reminded) -> None:
     await reminded.certificate(ANN, FRIDAY)
     await reminded.at(2026, 7, 28, 3)

@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from chopmark.app.founding import founding
 from chopmark.app.services import Services, build
@@ -99,7 +100,7 @@ def addresses(der: bytes) -> tuple[str, str]:
     extensions = x509.load_der_x509_certificate(der).extensions
     access = extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
     points = extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    asked = [a.access_location.value for a in access if a.access_method._name == "OCSP"]
+    asked = [a.access_location.value for a in access if a.access_method == AuthorityInformationAccessOID.OCSP]
     name = (points[0].full_name or [])[0]
     return tuple(url.split(":8080")[1] for url in (asked[0], name.value))
 

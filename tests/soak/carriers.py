@@ -111,7 +111,7 @@ class SmppInTurn(InTurn, SmppStub):
     """A message centre: its connection stays, so that each message has its turn."""
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await SmppStub._one(self, reader, writer)
+        await super(InTurn, self)._one(reader, writer)
 
     async def _submit(self, writer: asyncio.StreamWriter, number: int, body: bytes) -> bool:
         self.turn()

@@ -1,16 +1,18 @@
-"""Faults in codes, locks, rate limits, tickets and sessions: each is noticed by the test that names it."""
+"""Faults in codes, locks, rate limits, tickets, sessions and messages: each is noticed by the test that names it."""
 
 from typing import Any
 
 import pytest
 
+from tests.twins.beside import TWINS_OF_MESSAGES
 from tests.twins.running import Told, assert_noticed, told_fixture
 from tests.twins.twins import TWINS_OF_CODES, Twin
 
-told = told_fixture(TWINS_OF_CODES)
+TWINS = (*TWINS_OF_CODES, *TWINS_OF_MESSAGES)
+told = told_fixture(TWINS)
 
 
-@pytest.mark.parametrize("twin", TWINS_OF_CODES, ids=lambda twin: twin.name)
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 def test_the_twin_is_noticed(told: Told, twin: Twin) -> None:
     assert_noticed(twin, told(twin))
 
@@ -32,4 +34,4 @@ def test_a_twin_that_is_not_noticed_by_a_wrong_answer_of_its_test_is_a_failure(o
 
 
 def test_each_twin_has_a_name_of_its_own() -> None:
-    assert len({twin.name for twin in TWINS_OF_CODES}) == len(TWINS_OF_CODES)
+    assert len({twin.name for twin in TWINS}) == len(TWINS)

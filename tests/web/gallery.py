@@ -166,6 +166,14 @@ def way_in(w: Setting) -> dict[str, Page]:
                     "憑證展延完成通知",
                     "您的憑證已於115年11月22日展延完成。\n若非您本人申請，請立即來電。",
                 ),
+                v.InboxMessage(
+                    Channel.EMAIL,
+                    "z•••@g•••.com",
+                    NOW,
+                    "電子憑證即將到期",
+                    "附件可將最後可交易日加入您的行事曆。",
+                    ("reminder.ics", "/demo/inbox/R1/reminder.ics"),
+                ),
             ),
         ),
         "inbox-empty": v.InboxPage(outside, ()),
@@ -198,12 +206,11 @@ def portal(w: Setting) -> dict[str, Page]:
     expired = text("Your certificate ended on %(date)s. Apply for a new one.", date="2026-11-21")
     soon = replace(certificate(days=5), countdown=Countdown(3, date(2026, 11, 26)))
     last = replace(certificate(days=2), countdown=Countdown(0, date(2026, 11, 20)))
-    notice = replace(w.frame(), notice=text("Nothing is registered here. Please call us to have it added."))
     fine = certificate(days=200)
     return {
         "home": v.HomePage(w.frame(), certificate()),
         "home-soon": v.HomePage(w.frame(), soon),
-        "home-none": v.HomePage(notice),
+        "home-none": v.HomePage(w.frame()),
         "overview-renew": v.OverviewPage(certificates, w.accounts, certificate(), renew, WHY_RENEW, None, others),
         "overview-soon": v.OverviewPage(certificates, w.accounts, soon, renew, WHY_RENEW, None, others),
         "overview-last": v.OverviewPage(certificates, w.accounts, last, renew, WHY_RENEW, None, others),
@@ -267,8 +274,10 @@ def reminders(w: Setting) -> dict[str, Page]:
     wrong = v.Problem(
         text("Please choose one of the days. The reminders of the last days cannot be paused."), "paused_until"
     )
+    saved = text("We have noted how you want to be reminded.")
     return {
         "reminders": RemindersPage(frame, end, (sent, unknown, *coming), both, None, pauses),
+        "reminders-saved": RemindersPage(replace(frame, notice=saved), end, (sent, *coming), both, None, pauses),
         "reminders-paused": RemindersPage(frame, end, paused, both, Channel.MOBILE, pauses, pauses[1]),
         "reminders-wrong": RemindersPage(frame, end, (sent, *coming), both, None, pauses, problem=wrong),
         "reminders-unreachable": RemindersPage(frame, end, lost, ()),
@@ -288,6 +297,7 @@ def steps(w: Setting) -> dict[str, Page]:
     masked = ("王•明", "A2•••••••9")
     issued = certificate(CertificateState.ISSUED, 365)
     active = certificate(CertificateState.ACTIVE, 365)
+    counted = replace(active, countdown=Countdown(242, date(2027, 11, 22)))
     pages: dict[str, Page] = {
         "key-browser": s.KeyStepPage(f, w.order(enrol, 1), browser),
         "key-renew-file": s.KeyStepPage(f, w.order(rekey, 1), file, old),
@@ -321,7 +331,7 @@ def steps(w: Setting) -> dict[str, Page]:
         "install-browser": s.InstallStepPage(f, w.order(rekey, 5), browser, issued),
         "install-file": s.InstallStepPage(f, w.order(rekey, 5), file, issued),
         "install-program": s.ProgramInstallPage(f, w.order(rekey, 5), issued),
-        "done-renew": s.DoneStepPage(f, w.order(rekey, 6, can_cancel=False), active, RECEIPT, browser, old_ends=True),
+        "done-renew": s.DoneStepPage(f, w.order(rekey, 6, can_cancel=False), counted, RECEIPT, browser, old_ends=True),
         "done-apply": s.DoneStepPage(f, w.order(enrol, 6, can_cancel=False), active, RECEIPT, file),
         "done-said": s.DoneStepPage(
             f,

@@ -1,5 +1,6 @@
 """The whole of an order by JSON alone, and what the world is told of the certificate afterwards."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -99,6 +100,10 @@ async def test_a_renewal_by_json_alone_ends_with_a_working_certificate_and_the_o
     assert order["state"] == "active"
     assert int(order["receipt"]["serial"], 16) == certificate.serial_number
     assert [answer.status_code for answer in renewal.answers] == [201, 200, 201, 200, 200, 201, 200]
+    done = (await renewal.browser.get(f"{renewal.path}?lang=zh-TW")).text
+    (left,) = re.findall(r"還有 (\d+) 個交易日", done)
+    assert 240 <= int(left) <= 250, "as many as the exchange is open in a year"
+    assert f"還有 {left} 個交易日" in (await renewal.browser.get("/certificates")).text
     await world.work()
     party = RelyingParty(world, tmp_path)
     assert "leaf.pem: OK" in await party.crl_says(issued(renewal))

@@ -6,6 +6,8 @@ _THERE = "await imported.revoked_there(found, status.reason, context.now(), reco
 _SHOWN = "CustomerReminders._lines"
 _SAME = "hmac.compare_digest(client.previous_hash, given)"
 _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it"
+_SAID_TWICE = "inside the choice and outside it the same is asked: on either engine one of the two is enough"
+_LEASED = "SQL guard left out|leased_until {0}|(leased_until {0} OR 1 = 1)"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
         "the statement that stores a challenge begins without an attempt, whatever this value says"
@@ -57,6 +59,9 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("store/repositories/va/answers.py", "MOST_CHANGES|constant|10_000|(10001)|1"): (
         "how many changes are told one by one; beyond it all is read anew, and one more is told just as well"
     ),
+    ("audit/verify.py", "examine|step left out|await heads.pass_up_to(0)|pass|1"): (
+        "a head of size zero would be judged before the first record; none is ever written"
+    ),
     ("ra/former_renewal.py", f"_revoke.attempt|condition left out|imported is not None and {_THERE}|({_THERE})|1"): (
         "it is called only where there are imported certificates; the type does not know it"
     ),
@@ -77,5 +82,49 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("ca/embedded.py", "EmbeddedIssuer._issue|step left out|self._audit_log.know(tip)|pass|1"): (
         "it saves a round trip: a tip that is not known is read"
     ),
+    (
+        "store/repositories/reminders/queue.py",
+        "_GIVE_BACK|SQL guard left out|used >= :amount|(used >= :amount OR 1 = 1)|1",
+    ): ("the same transaction has counted at least so many"),
+    ("store/repositories/reminders/queue.py", "_CLAIM|" + _LEASED.format("<= :now") + "|1"): _SAID_TWICE,
+    ("store/repositories/reminders/queue.py", "_CLAIM|" + _LEASED.format("> :longest") + "|1"): _SAID_TWICE,
+    ("store/repositories/reminders/queue.py", "_SWEEP|" + _LEASED.format("<= :now") + "|1"): _SAID_TWICE,
+    ("store/repositories/reminders/queue.py", "_SWEEP|" + _LEASED.format("> :longest") + "|1"): _SAID_TWICE,
+    (
+        "store/repositories/reminders/plans.py",
+        "_UNPLACE|SQL guard left out|holder IS NULL|(holder IS NULL OR 1 = 1)|1",
+    ): ("one that is held keeps its certificates by the statement before, and with certificates it is not deleted"),
+    **{
+        ("store/repositories/messaging/alarms.py", f"_CLAIM|{_LEASED.format(which)}|{number}"): _SAID_TWICE
+        for which in ("<= :now", "> :longest")
+        for number in (1, 2)
+    },
+    **{
+        ("store/repositories/messaging/outbox.py", f"_CLAIM|{_LEASED.format(which)}|{number}"): _SAID_TWICE
+        for which in ("<= :now", "> :longest")
+        for number in (1, 2)
+    },
+    (
+        "store/repositories/messaging/outbox.py",
+        (
+            '_work|branch|None if row["customer"] is None else CustomerId(row["customer"])'
+            "|(CustomerId(row['customer']))|1"
+        ),
+    ): "the type is one for the reader: at run time its value is the row's, None too",
+    ("store/repositories/messaging/outbox.py", "LONGEST_WAIT_MS|constant|3_600_000|(3600001)|1"): (
+        "a millisecond more in an hour is no fault"
+    ),
+    (
+        "store/repositories/ra/imported_certificates.py",
+        "_DUE_AT|SQL guard left out|i.revoke_after IS NOT NULL|(i.revoke_after IS NOT NULL OR 1 = 1)|1",
+    ): "what is none is not before now either; the condition lets an index serve it",
+    (
+        "store/repositories/va/former.py",
+        "_TAKEN|SQL boundary|:generation > generation|:generation >= generation|1",
+    ): "of two equal numbers either is taken",
+    ("jobs/deliver.py", "_message|check left out|work.customer is None|False|1"): (
+        "codes and notices are always for a customer; the type does not know it"
+    ),
+    ("jobs/remind.py", "SWEPT|constant|200|(201)|1"): "how many are closed at once; the next turn closes the others",
 }
 """By module and by the fault's name as `survivors` prints it."""

@@ -28,7 +28,7 @@ _COMPARISON = re.compile(
 )
 _FIRST_IN_PARENTHESES = re.compile(rf"(?<=\()({_ATOM} {_COMPARES} {_ATOM}|{_SIMPLE})(?= (?:AND|OR)\b)")
 _MOMENT = re.compile(
-    r"_at\b|:now\b|:since\b|:ahead\b|:before\b|AHEAD|window_start|not_after|:keep_after|leased_until|:longest"
+    r"_at\b|:now\b|:since\b|:ahead\b|:before\b|AHEAD|window_start|not_after|:keep_after|leased_until|:longest|:dead_since|:until\b"
 )
 """A boundary between two moments: a millisecond more or less is no fault."""
 _IN_LIST = re.compile(r"IN \(('[\w]+'(?:, '[\w]+')+)\)")

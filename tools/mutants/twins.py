@@ -16,9 +16,11 @@ LIMIT_S = 120
 def main(names: Sequence[str]) -> None:
     """Run the twins of these names, in this order; all of them without any."""
     with stage.ready(postgresql=False):
+        from tests.twins.beside import TWINS_OF_FORMER_ISSUERS, TWINS_OF_MESSAGES  # noqa: PLC0415
         from tests.twins.twins import TWINS_OF_CERTIFICATES, TWINS_OF_CODES, Twin  # noqa: PLC0415
 
-        known = {twin.name: twin for twin in (*TWINS_OF_CODES, *TWINS_OF_CERTIFICATES)}
+        every = (*TWINS_OF_CODES, *TWINS_OF_MESSAGES, *TWINS_OF_CERTIFICATES, *TWINS_OF_FORMER_ISSUERS)
+        known = {twin.name: twin for twin in every}
 
         def told(name: str, status: str, outcome: trial.Outcome | None = None) -> None:
             found = {} if outcome is None else asdict(outcome)

@@ -10,6 +10,7 @@ import {
   pkcs12Kdf,
   PURPOSE,
   roundsOf,
+  worthwhile,
 } from "./derive.ts";
 import type { LegacyCipher } from "./legacy.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
@@ -63,9 +64,9 @@ export async function open(
   const [type, parameters] = members(scheme);
   const oid = oidOf(type);
   const attempt = oid === OID.pbes2 ? pbes2(parameters, effort) : pkcs12(oid, parameters, effort);
-  for (const password of passwords) {
+  for (const password of worthwhile(passwords, attempt.rounds)) {
     effort.check();
-    for await (const plain of attempt(password, ciphertext)) {
+    for await (const plain of attempt.outcomes(password, ciphertext)) {
       const value = plain === null ? null : parseOrNull(plain);
       if (value !== null) return { value, password };
     }
@@ -93,8 +94,11 @@ function parseOrNull(plain: Bytes): Node | null {
   }
 }
 
-/** What comes out, once for each way in which programs use the pass-phrase; null for wrong padding. */
-type Attempt = (password: Encoded, ciphertext: Bytes) => AsyncIterable<Bytes | null>;
+interface Attempt {
+  readonly rounds: number;
+  /** What comes out, once for each way in which programs use the pass-phrase; null for wrong padding. */
+  readonly outcomes: (password: Encoded, ciphertext: Bytes) => AsyncIterable<Bytes | null>;
+}
 
 function pbes2(parameters: Node | undefined, effort: Effort): Attempt {
   const [derivation, encryption] = members(parameters);
@@ -106,11 +110,14 @@ function pbes2(parameters: Node | undefined, effort: Effort): Attempt {
   const { pbkdf2: derive, keyLength } = pbkdf2Of(derivation);
   if (keyLength !== null && keyLength !== cipher.keyLength) throw new P12Error("malformed");
   effort.spendPbkdf2By(derive.hash, derive.iterations);
-  return async function* (password, ciphertext) {
-    // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
-    for (const octets of [password.plain, password.kdf]) {
-      yield await decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength, effort), iv, ciphertext);
-    }
+  return {
+    rounds: derive.iterations,
+    outcomes: async function* (password, ciphertext) {
+      // UTF-8 first; some programs put PKCS#12's UTF-16 form into PBKDF2 as well.
+      for (const octets of [password.plain, password.kdf]) {
+        yield await decrypt(cipher, await pbkdf2(octets, derive, cipher.keyLength, effort), iv, ciphertext);
+      }
+    },
   };
 }
 
@@ -135,10 +142,13 @@ function pkcs12(oid: string, parameters: Node | undefined, effort: Effort): Atte
   const [saltNode, iterationsNode] = members(parameters);
   const shared = { hash: "SHA-1", salt: octetsOf(saltNode), iterations: roundsOf(iterationsNode) } as const;
   effort.spendKdf(derivations(cipher) * shared.iterations);
-  return async function* (password, ciphertext) {
-    const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength }, effort);
-    const iv = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.iv, length: 8 }, effort);
-    yield await decrypt(cipher, key, iv, ciphertext);
+  return {
+    rounds: shared.iterations,
+    outcomes: async function* (password, ciphertext) {
+      const key = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.key, length: cipher.keyLength }, effort);
+      const iv = await pkcs12Kdf(password.kdf, { ...shared, purpose: PURPOSE.iv, length: 8 }, effort);
+      yield await decrypt(cipher, key, iv, ciphertext);
+    },
   };
 }
 

@@ -96,6 +96,8 @@ function positive(iterations: number): number {
 /** One way in which programs turn a pass-phrase into octets: `kdf` for PKCS#12's own KDF, `plain` for PBKDF2. */
 export interface Encoded {
   readonly text: string;
+  /** By a mistake that programs make now and then: tried where it costs little. */
+  readonly rare: boolean;
   readonly kdf: Bytes;
   readonly plain: Bytes;
 }
@@ -103,23 +105,31 @@ export interface Encoded {
 /** In which a console hands over what was typed, where it does not do so in UTF-8. */
 const CODE_PAGES = ["big5", "gbk", "windows-1252"] as const;
 
+/** Rounds up to which one pass-phrase more is not felt. */
+export const QUICK = 20_000;
+
+/** The ones to try where each costs so many rounds. */
+export const worthwhile = (passwords: readonly Encoded[], rounds: number): readonly Encoded[] =>
+  passwords.filter((each) => !each.rare || rounds <= QUICK);
+
 /**
  * The encodings to try, the standard one first: UTF-16BE with a terminator and UTF-8. An empty pass-phrase may have no
- * terminator; old OpenSSL widened each octet of the UTF-8 form, and any OpenSSL does so with what a console gave it in
- * an old code page, which is tried when `thorough`.
+ * terminator, and old OpenSSL widened each octet of the UTF-8 form. Rare ones are no terminator, nothing but UTF-8, and
+ * what a console hands over in an old code page.
  */
-export function encodings(text: string, thorough = false): readonly Encoded[] {
+export function encodings(text: string): readonly Encoded[] {
   const plain = new TextEncoder().encode(text);
-  const terminator = new Uint8Array(2);
-  const standard = { text, kdf: concat(utf16be(text), terminator), plain };
-  if (text === "") return [standard, { text, kdf: new Uint8Array(0), plain }];
-  if (/^\p{ASCII}*$/u.test(text)) return [standard];
-  const pages = thorough ? CODE_PAGES.map((page) => inCodePage(text, page)) : [];
-  const widened = (octets: Bytes): Encoded => {
-    const wide = Uint8Array.from([...octets].flatMap((octet) => [0, octet]));
-    return { text, kdf: concat(wide, terminator), plain: octets };
+  const [wide, terminator] = [utf16be(text), new Uint8Array(2)];
+  const standard = { text, rare: false, kdf: concat(wide, terminator), plain };
+  if (text === "") return [standard, { ...standard, kdf: wide }];
+  const widened = (octets: Bytes, rare: boolean): Encoded => {
+    const kdf = Uint8Array.from([...octets, 0].flatMap((octet) => [0, octet]));
+    return { text, rare, kdf, plain: octets };
   };
-  return [standard, widened(plain), ...pages.filter((octets) => octets !== null).map(widened)];
+  const mistaken = [wide, plain].map((kdf) => ({ text, rare: true, kdf, plain }));
+  if (/^\p{ASCII}*$/u.test(text)) return [standard, ...mistaken];
+  const pages = CODE_PAGES.map((page) => inCodePage(text, page)).filter((octets) => octets !== null);
+  return [standard, widened(plain, false), ...pages.map((octets) => widened(octets, true)), ...mistaken];
 }
 
 /** What the derived octets are for: the "ID" of the KDF. */

@@ -3,7 +3,17 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { is, members, octetsOf, oidOf, UNIVERSAL, type Node } from "../ber.ts";
 import { type Bytes, equal } from "../der.ts";
 import { HMACS, pbkdf2Of } from "./decrypt.ts";
-import { type Effort, type Encoded, HASHES, type HashName, pbkdf2, pkcs12Kdf, PURPOSE, roundsOf } from "./derive.ts";
+import {
+  type Effort,
+  type Encoded,
+  HASHES,
+  type HashName,
+  pbkdf2,
+  pkcs12Kdf,
+  PURPOSE,
+  roundsOf,
+  worthwhile,
+} from "./derive.ts";
 import { OID, P12Error, unsupported } from "./names.ts";
 
 const DIGESTS: Readonly<Record<string, HashName>> = {
@@ -33,8 +43,8 @@ export async function matching(
     oidOf(type) === OID.pbmac1
       ? pbmac1(parameters, effort)
       : classic(oidOf(type), octetsOf(salt), macCost(macData), effort);
-  for (const password of passwords) {
-    for await (const seal of compute(password, content)) if (equal(seal, expected)) return password;
+  for (const password of worthwhile(passwords, compute.rounds)) {
+    for await (const seal of compute.seals(password, content)) if (equal(seal, expected)) return password;
   }
   throw new P12Error("wrong-passphrase");
 }
@@ -45,15 +55,21 @@ export function macCost(macData: Node): number {
   return is(iterations, UNIVERSAL.integer) ? roundsOf(iterations) : 1;
 }
 
-/** What the seal may be under one pass-phrase, once for each way in which programs use it. */
-type Compute = (password: Encoded, content: Bytes) => AsyncIterable<Bytes>;
+interface Compute {
+  readonly rounds: number;
+  /** What the seal may be under one pass-phrase, once for each way in which programs use it. */
+  readonly seals: (password: Encoded, content: Bytes) => AsyncIterable<Bytes>;
+}
 
 function classic(oid: string, salt: Bytes, iterations: number, effort: Effort): Compute {
   const hash = DIGESTS[oid];
   if (hash === undefined) throw unsupported(oid);
   effort.spendKdf(iterations);
-  return async function* (password, content) {
-    yield await classicMac(hash, password.kdf, salt, iterations, content, effort);
+  return {
+    rounds: iterations,
+    seals: async function* (password, content) {
+      yield await classicMac(hash, password.kdf, salt, iterations, content, effort);
+    },
   };
 }
 
@@ -83,8 +99,11 @@ function pbmac1(parameters: Node | undefined, effort: Effort): Compute {
   effort.spendPbkdf2By(derive.hash, derive.iterations);
   const under = async (octets: Bytes, content: Bytes): Promise<Bytes> =>
     new Uint8Array(hmac(HASHES[hash], await pbkdf2(octets, derive, keyLength, effort), content));
-  // UTF-8 first; PKCS#12's UTF-16 form as in PBES2.
-  return async function* ({ plain, kdf }, content) {
-    for (const octets of [plain, kdf]) yield await under(octets, content);
+  return {
+    rounds: derive.iterations,
+    // UTF-8 first; PKCS#12's UTF-16 form as in PBES2.
+    seals: async function* ({ plain, kdf }, content) {
+      for (const octets of [plain, kdf]) yield await under(octets, content);
+    },
   };
 }

@@ -13,5 +13,5 @@ export function modern(key: Node): Bytes | null {
   const wrapped = (algorithm: Bytes): Bytes => der.sequence(der.integer(0), algorithm, der.octets(key.raw));
   if (is(secret, UNIVERSAL.integer) && key.children.length >= 9) return wrapped(der.algorithm(RSA, der.nil()));
   const name = is(curve, 0, "context") ? curve.children[0] : undefined;
-  return is(secret, UNIVERSAL.octetString) && is(name, UNIVERSAL.oid) ? wrapped(der.algorithm(EC, name.raw)) : null;
+  return is(secret, UNIVERSAL.octetString) && name !== undefined ? wrapped(der.algorithm(EC, name.raw)) : null;
 }

@@ -4,11 +4,11 @@ import { type Certificate, chainOf, readCertificate } from "../certificate.ts";
 import { type Bytes, equal, hex, oid } from "../der.ts";
 import { KeyError, pairOf, sha256 } from "../keys.ts";
 import { open, openCost } from "./decrypt.ts";
-import { Effort, type Encoded, encodings, type Waiting } from "./derive.ts";
+import { Effort, type Encoded, encodings, QUICK, type Waiting } from "./derive.ts";
 import { macCost, matching } from "./mac.ts";
 import { OID, P12Error, type P12Fault, unsupported } from "./names.ts";
 import { plainPfx } from "./pfx.ts";
-import { meant } from "./typed.ts";
+import { meant, taken } from "./typed.ts";
 
 /** The largest file that is looked at, in octets. */
 export const MAX_P12_SIZE = 256 * 1024;
@@ -42,9 +42,8 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
   const effort = new Effort(request.waiting);
   try {
     const content = plainPfx(file) ?? (await import("./wrapped.ts")).contentOf(file);
-    const thorough = !("pfx" in content) || isQuick(content.pfx);
-    const typed = forms(passphrase, thorough);
-    const inner = request.keyPassphrase === undefined ? [] : forms(request.keyPassphrase, thorough);
+    const typed = forms(passphrase);
+    const inner = request.keyPassphrase === undefined ? [] : forms(request.keyPassphrase);
     const bags =
       "pfx" in content
         ? await bagsOf(content.pfx, typed, inner, effort)
@@ -56,16 +55,16 @@ export async function readP12(file: Uint8Array, passphrase: string, request: Req
   }
 }
 
-/** Rounds up to which one pass-phrase more is not felt. */
-const QUICK = 100_000;
-
-const isQuick = (pfx: Node): boolean => {
-  const macData = members(pfx)[2];
-  return macData === undefined || macCost(macData) <= QUICK;
-};
-
-const forms = (passphrase: string, thorough: boolean): readonly Encoded[] =>
-  meant(passphrase, thorough).flatMap((each) => encodings(each, thorough));
+/** Every form of a pass-phrase to try, the rare ones last. */
+function forms(passphrase: string): readonly Encoded[] {
+  const usual = meant(passphrase).flatMap(encodings);
+  const rare = taken(passphrase).flatMap(encodings);
+  return [
+    ...usual.filter((each) => !each.rare),
+    ...usual.filter((each) => each.rare),
+    ...rare.map((each) => ({ ...each, rare: true })),
+  ];
+}
 
 function dataOf(contentInfo: Node | undefined): Bytes {
   const [type, content] = members(contentInfo);
@@ -105,14 +104,13 @@ async function bagsOf(pfx: Node, typed: readonly Encoded[], inner: readonly Enco
   let passwords = [...typed, ...inner];
   if (macData !== undefined) {
     const fitting = await matching(macData, content, passwords, effort).catch(async (error: unknown) => {
-      throw isQuick(pfx) && is12(error, "wrong-passphrase")
-        ? await whyNot(error, content, safes, typed, effort)
-        : error;
+      const quick = macCost(macData) <= QUICK && is12(error, "wrong-passphrase");
+      throw quick ? await whyNot(error, content, safes, typed, effort) : error;
     });
     // What is inside may be under the same pass-phrase in another encoding; a seal under none says nothing of it.
     const all = fitting.text === "" || inner.includes(fitting);
-    const near = typed.filter((each) => all || each.text === fitting.text);
-    passwords = [...new Set([fitting, ...near, ...inner])];
+    const near = typed.filter((each) => each !== fitting && (all || each.text === fitting.text));
+    passwords = [{ ...fitting, rare: false }, ...near, ...inner.filter((each) => each !== fitting)];
   }
   const bags = noBags(passwords, macData !== undefined);
   for (const safe of safes) await collectSafe(safe, bags, effort);

@@ -21,6 +21,8 @@ const character = (_whole: string, ...codes: readonly (string | undefined)[]): s
 /** What carriers make of a text, and how it was before: each on its own, the first in which something is found counts. */
 const CARRIERS: readonly ((text: string) => string)[] = [
   (text) => text,
+  // Invisible signs and full-width letters.
+  (text) => text.normalize("NFKC").replace(/\p{Cf}/gu, ""),
   // A mail that is quoted in an answer.
   (text) => text.replace(/^(?:[ \t]*[>|])+/gm, ""),
   // Quoted-printable.

@@ -9,22 +9,19 @@ const GENERATED = /^[acdefhjkmnprtuvwxy3467]{20}$/;
 const DRESSED = [
   ["-", /[\u2010-\u2015\u2212]/g],
   ["'", /[\u2018-\u201b]/g],
-  ['"', /[\u201c-\u201f]/g],
+  ['"', /[\u201c-\u201f\u300c-\u300f]/g],
 ] as const;
 
 /** What a program took along from the file or the command that it read a pass-phrase from: line ends, a space, a mark. */
-const taken = (typed: string): readonly string[] => [
-  ...["\r", "\n", "\r\n", " "].map((end) => typed + end),
-  `\ufeff${typed}`,
-];
+export const taken = (typed: string): readonly string[] =>
+  typed === "" ? [] : [...["\r", "\n", "\r\n", " "].map((end) => typed + end), `\ufeff${typed}`];
 
 /**
  * The pass-phrases to try, each once: none at all, as it was typed, without spaces at its ends, full-width characters
  * and foreign digits narrow, composed and decomposed, without what cannot be seen, with plain hyphens and quotation
  * marks or out of them, the keys under a Zhuyin keyboard, and for one of ours small letters with and without hyphens.
- * When `thorough`, also what a program may have put at its ends.
  */
-export function meant(typed: string, thorough = false): readonly string[] {
+export function meant(typed: string): readonly string[] {
   const narrow = plainDigits(typed.normalize("NFKC"));
   const plain = DRESSED.reduce(
     (text, [sign, dressed]) => text.replace(dressed, sign),
@@ -44,7 +41,7 @@ export function meant(typed: string, thorough = false): readonly string[] {
   ];
   const bare = narrow.toLowerCase().replace(/[\s\u2010-\u2015\u2212\u30fc\ufe63\uff0d_-]/g, "");
   if (GENERATED.test(bare)) tried.push((bare.match(/.{4}/g) ?? []).join("-"), bare);
-  return [...new Set(thorough && typed !== "" ? [...tried, ...taken(typed)] : tried)];
+  return [...new Set(tried)];
 }
 
 export type Slip = "full-width" | "zhuyin" | "capitals" | "spaces";

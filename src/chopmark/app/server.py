@@ -111,8 +111,8 @@ class Server:
 _ANSWERS_WITHIN_S = 60
 """When a server process does not answer the first one for so long, it is killed and started anew.
 
-It answers once it has loaded its modules. On a busy machine that takes longer than the 5 s that uvicorn would wait,
-and then no process would ever get ready.
+It answers once it has loaded its modules. On a busy machine that takes longer than uvicorn's own 5 s, and then no
+process would ever get ready.
 """
 
 

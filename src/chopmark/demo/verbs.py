@@ -7,6 +7,7 @@ from chopmark.core.types import Channel, Operation, OrderState, Serial
 from chopmark.demo.journey import Seen, Wanted
 from chopmark.ra.context import Caller
 from chopmark.ra.model import Order
+from chopmark.ra.ports import SubscriberCertificate
 
 
 class Verbs:
@@ -17,7 +18,7 @@ class Verbs:
         self._caller = caller
         self._order: Order | None = None
         self._certificate: bytes | None = None
-        self._old: bytes | None = None
+        self._old: SubscriberCertificate | None = None
 
     @property
     def order(self) -> Order:
@@ -35,9 +36,9 @@ class Verbs:
             order.id,
             self._services.foundation.portal,
             asks,
-            self._services.ra.rekey.consent(order).sha256,
+            self._services.ra.rekey.consent(order, self._old).sha256,
             self._certificate,
-            self._old,
+            None if self._old is None else self._old.der,
         )
 
     async def start(self, wanted: Wanted) -> None:
@@ -45,7 +46,7 @@ class Verbs:
         begin = self._services.ra.enrolment.start
         asked = wanted.operation, wanted.account, wanted.home, wanted.reason, wanted.serial
         self._order = (await begin(self._caller, *asked)).order
-        self._old = await self._der(self._order.old_serial)
+        self._old = await self._held(self._order.old_serial)
 
     async def nonce(self) -> bytes:
         """As `Transport.nonce`."""
@@ -74,12 +75,12 @@ class Verbs:
             self._order = await services.ra.revocation.confirm(self._caller, order.id, consent)
             return
         self._order = (await services.ra.rekey.confirm(self._caller, order.id, consent)).order
-        self._certificate = await self._der(self._order.serial)
+        issued = await self._held(self._order.serial)
+        self._certificate = None if issued is None else issued.der
 
     async def prove(self, proof: bytes) -> None:
         """As `Transport.prove`."""
         self._order = (await self._services.ra.rekey.prove(self._caller, self.order.id, proof)).order
 
-    async def _der(self, serial: Serial | None) -> bytes | None:
-        found = None if serial is None else await self._services.ra.customer_queries.certificate(self._caller, serial)
-        return None if found is None else found.der
+    async def _held(self, serial: Serial | None) -> SubscriberCertificate | None:
+        return None if serial is None else await self._services.ra.customer_queries.certificate(self._caller, serial)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId
-from chopmark.messaging.ports import Message, Purpose, Receipt
+from chopmark.messaging.ports import Attachment, Message, Purpose, Receipt
 
 CODE_GAP: Final = "{code}"
 """Replaces the code in a stored text. The page puts the derived code there."""
@@ -29,6 +29,7 @@ class InboxEntry:
     subject: str
     body: str
     at: datetime
+    attachment: Attachment | None = None
 
 
 class InboxPort(Protocol):
@@ -69,6 +70,7 @@ class DemoGateway:
             subject=message.subject,
             body=body,
             at=message.at,
+            attachment=message.attachment,
         )
         await self._inbox.store(entry)
         return Receipt(self.name, message.message_id, message.at)

@@ -102,6 +102,10 @@ class CustomerQueries:
             None if self._overlap or not _ends_at_issue(present) else ENDS_AT_ISSUE,
         )
 
+    def countdown(self, certificate: SubscriberCertificate, now: datetime) -> Countdown | None:
+        """Return the trading days that a certificate has left; None where it is over, or the calendar ends before."""
+        return countdown(self._calendar, certificate, now)
+
     async def order(self, caller: Caller, order: OrderId) -> Order:
         """Return the caller's order as it counts now."""
         return await self._context.order(caller, order)

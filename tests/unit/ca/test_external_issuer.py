@@ -190,6 +190,11 @@ def state(store: Store) -> RequestState:
     return store.kept[-1].state
 
 
+def test_the_number_of_a_transaction_is_not_shown_where_a_request_is() -> None:
+    asked = ExternalRequest(REQUEST.transaction, b"", SPKI, (), "investor", None)
+    assert "TTTT" not in repr(REQUEST) + repr(asked)
+
+
 # what the answer to a request means -------------------------------------------------------------------------------
 
 

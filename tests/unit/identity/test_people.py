@@ -77,3 +77,46 @@ def test_a_birth_date_matches_itself_alone() -> None:
     assert not PEOPLE.birth_date_matches(PERSON, date(1960, 7, 16))
     assert not PEOPLE.birth_date_matches(replace(PERSON, birth_date_sealed=None), date(1960, 7, 15))
     assert not PEOPLE.birth_date_matches(None, date(1960, 7, 15))
+
+
+COMPANY_ID = "24680132"
+
+
+class Directory:
+    """Two customers: a person, and somebody whose number looks like the id of a company."""
+
+    def __init__(self, *numbers: str) -> None:
+        self.numbers = {number: replace(PERSON, id=CustomerId(number)) for number in numbers}
+        self.persons = {
+            SEALER.lookup_hash("person_id", "A123456789"): PERSON,
+            SEALER.lookup_hash("person_id", COMPANY_ID): COMPANY,
+        }
+
+    async def customer(self, customer: CustomerId) -> CustomerRow | None:
+        return self.numbers.get(customer)
+
+    async def customer_by_person(self, person_hash: str) -> CustomerRow | None:
+        return self.persons.get(person_hash)
+
+
+async def found(claimed: str, *numbers: str) -> CustomerRow | None:
+    return await People(cast("Records", Directory(*numbers)), SEALER).find(claimed)
+
+
+async def test_a_customer_is_found_by_number_or_person_id_and_the_number_comes_first() -> None:
+    assert await found("a123456789") is PERSON
+    assert await found(COMPANY_ID) is COMPANY
+    by_number = await found(COMPANY_ID, COMPANY_ID)
+    assert by_number is not None
+    assert by_number.id == COMPANY_ID
+    assert await found("C0001234") is None
+    assert await found("A123456788") is None, "a wrong check digit"
+    assert await found("") is None
+
+
+async def test_of_a_customer_that_is_not_there_nothing_is_shown() -> None:
+    people = People(cast("Records", Directory(ANN)), SEALER)
+    shown = await people.person(ANN)
+    assert shown is not None
+    assert shown == people.shown(replace(PERSON, id=ANN))
+    assert await people.person(CustomerId("C9")) is None

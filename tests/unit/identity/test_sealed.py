@@ -119,6 +119,17 @@ def test_arbitrary_bytes_are_broken_and_nothing_else(junk: bytes) -> None:
         SEALER.open(junk, *PLACE)
 
 
+@pytest.mark.parametrize(
+    ("kid", "fits"), [("k", True), ("k" * 32, True), ("", False), ("k" * 33, False), ("ké", False)]
+)
+def test_the_id_of_a_key_has_one_to_32_ascii_characters(kid: str, *, fits: bool) -> None:
+    if fits:
+        assert SealKey(kid, bytes(32)).kid == kid
+        return
+    with pytest.raises(ValueError, match="1 to 32"):
+        SealKey(kid, bytes(32))
+
+
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_root_key_has_32_bytes(size: int) -> None:
     with pytest.raises(ValueError, match="32 bytes"):

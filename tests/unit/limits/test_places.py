@@ -1,5 +1,6 @@
 """Places of connections: how many, from where, and who makes room."""
 
+import pickle
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -114,3 +115,13 @@ def test_a_place_that_was_given_back_twice_is_free_once() -> None:
 )
 def test_a_line_is_an_address_or_a_sixty_four(address: str, counted: str) -> None:
     assert counted_as(ip_address(address)) == counted
+
+
+def test_whoever_has_left_leaves_nothing_behind() -> None:
+    places: Places[Somebody] = Places(2, 2)
+    empty = pickle.dumps(places)
+    for number in range(9):
+        guest = Somebody(f"network {number}")
+        places.enter(guest)
+        places.leave(guest)
+    assert pickle.dumps(places) == empty, "a flood from many networks fills no memory"

@@ -165,11 +165,12 @@ def test_a_serial_number_and_any_word_for_whose_it_is_make_a_table(tmp_path: Pat
     assert [len(cells) for cells in sheets_of(whole)] == [2]
 
 
-def test_a_fault_names_its_line_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b'certificate,x\n,1\n\n!,2\n"' + CELL[:8])
+@pytest.mark.parametrize("blank", [0, 2])
+def test_a_fault_names_its_line_of_the_file_and_blank_lines_above_the_titles_count(tmp_path: Path, blank: int) -> None:
+    (tmp_path / "a.csv").write_bytes(b" \r\n" * blank + b'certificate,x\n,1\n\n!,2\n"' + CELL[:8])
     found = list(entries_of(open_input([tmp_path], lambda _done, _total: None)))
     assert [(one.place, one.code) for one in found if isinstance(one, Unreadable)] == [
-        (2, "no_certificate"), (4, "base64"), (5, "table")
+        (blank + 2, "no_certificate"), (blank + 4, "base64"), (blank + 5, "table")
     ]  # fmt: skip
 
 

@@ -31,9 +31,6 @@ class RequestState(StrEnum):
     QUARANTINED = "quarantined"  # a certificate came that does not fit the order; it is stored and never shown
 
 
-OVER = frozenset({RequestState.GIVEN_UP, RequestState.DENIED, RequestState.QUARANTINED})
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """One attempt to have an external CA certify an order's key; all times are aware UTC.
@@ -221,7 +218,10 @@ class Requests(Protocol):
         ...
 
     async def begin(self, request: Request, record: AuditRecord) -> bool:
-        """Store an attempt before it is sent; False when the order has one in a state outside `OVER`."""
+        """Store an attempt before it is sent; False when the order has one that still counts.
+
+        All count but those that were given up, denied or quarantined.
+        """
         ...
 
     async def change(

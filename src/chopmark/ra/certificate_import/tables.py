@@ -103,9 +103,9 @@ def table_rows(file: IO[bytes]) -> Iterator[TableRow]:
     file.seek(0)
     lines = TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, "replace", newline="")
     try:
-        header = lines.readline(_HEAD_LINE)
+        header, above = lines.readline(_HEAD_LINE), 1
         while header and not header.strip():
-            header = lines.readline(_HEAD_LINE)
+            header, above = lines.readline(_HEAD_LINE), above + 1
         columns = _columns(header) or ()
         separator = next((one for one in "\t;" if one in header), ",")
         reader = csv.reader(lines, delimiter=separator, strict=True)
@@ -115,11 +115,11 @@ def table_rows(file: IO[bytes]) -> Iterator[TableRow]:
                 cells = next(reader, None)
             except csv.Error:
                 said = text("The quotation marks here do not match, or a cell is too long; the rest was not read.")
-                yield TableRow(reader.line_num + 1, {}, 0, True, said)
+                yield TableRow(reader.line_num + above, {}, 0, True, said)
                 return
             if cells is None:
                 return
-            line = reader.line_num + 1
+            line = reader.line_num + above
             if any(cell.strip() for cell in cells):
                 found = {column: unguarded(cell) for column, cell in zip(columns, cells, strict=False) if column}
                 yield TableRow(line, found, file.tell(), with_certificates)

@@ -1,4 +1,10 @@
-"""Leases: the right to do something that only one process may do at a time, until a moment."""
+"""Leases: the right to do something that only one process may do at a time, until a moment.
+
+Rows that any number of processes work on have leases of their own. A statement that leases some of them chooses them
+in `WITH chosen AS MATERIALIZED (SELECT … LIMIT :most {lock})`, so that they are chosen once. Behind `IN` PostgreSQL
+may run the same SELECT several times; it passes over the rows that this statement has updated meanwhile, and so finds
+more than its LIMIT.
+"""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,6 +12,8 @@ from typing import Final
 from chopmark.store.engine.columns import SKEW_MS
 from chopmark.store.engine.script import Query, Script, guard, whole
 
+LOCK: Final[Mapping[str, str]] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
+"""What stands for `{lock}`, by dialect: what another process leases at this moment is passed over, not waited for."""
 _TAKE = """
 INSERT INTO leases (name, holder, fencing, until) VALUES (:name, :holder, 1, :until)
 ON CONFLICT (name) DO UPDATE SET
@@ -14,14 +22,6 @@ ON CONFLICT (name) DO UPDATE SET
   until = :until
 WHERE leases.holder = :holder OR leases.until <= :now OR leases.until > :longest
 RETURNING fencing
-"""
-
-LOCK: Final[Mapping[str, str]] = {"sqlite": "", "postgresql": "FOR UPDATE SKIP LOCKED"}
-"""Ends the SELECT of a claim: `WITH chosen AS MATERIALIZED (SELECT .. LIMIT :most {lock}) UPDATE .. IN (.. chosen)`.
-
-PostgreSQL may run a SELECT that stands behind `IN` itself again for each row that it looks at. Each run skips what the
-one before has leased and finds other rows, so that one claim would lease all that is due. What is materialized is
-found once.
 """
 
 

@@ -59,7 +59,7 @@ class Frame:
     """The signed-in customer's masked name, or None when nobody is signed in."""
     demo: bool = False
     notice: Text | None = None
-    """One sentence about what has just happened, shown on top."""
+    """One sentence about what was just done, shown on top as a success."""
 
 
 _CERTIFICATE_MENU: tuple[tuple[str, str], ...] = (
@@ -338,13 +338,14 @@ class DemoPage:
 
 @dataclass(frozen=True, slots=True)
 class InboxMessage:
-    """One message of the demo inbox; `body` is exactly what was sent."""
+    """One message of the demo inbox; `body` is exactly what was sent, `attachment` the file's name and address."""
 
     channel: Channel
     masked: str
     at: datetime
     subject: str
     body: str
+    attachment: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

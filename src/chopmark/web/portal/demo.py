@@ -73,6 +73,7 @@ class _Shown:
     at: int
     subject: str
     text: str
+    attachment: str | None
 
 
 @get("/demo/inbox")
@@ -83,11 +84,29 @@ async def inbox(request: Req) -> Response[Any]:
     for entry in await demo.newest(INBOX_SIZE):
         code = await demo.code_of(entry)
         body = entry.body.replace(CODE_GAP, "------" if code is None else code.reveal())
-        messages.append(InboxMessage(entry.channel, entry.masked, entry.at, entry.subject, body))
+        file = None
+        if entry.attachment is not None:
+            file = entry.attachment.name, f"/demo/inbox/{entry.message_id}/{entry.attachment.name}"
+        messages.append(InboxMessage(entry.channel, entry.masked, entry.at, entry.subject, body, file))
     if wants_json(request):
-        shown = [_Shown(m.channel.value, m.masked, epoch_ms(m.at), m.subject, m.body) for m in messages]
+        shown = [
+            _Shown(m.channel.value, m.masked, epoch_ms(m.at), m.subject, m.body, m.attachment and m.attachment[1])
+            for m in messages
+        ]
         return Response(msgspec.json.encode(shown), media_type=MediaType.JSON, status_code=200)
     return html(request, InboxPage(frame_of(request), tuple(messages)))
+
+
+@get("/demo/inbox/{message:str}/{name:str}")
+async def attached(request: Req, message: FromPath[str], name: FromPath[str]) -> Response[bytes]:
+    """Give the file of a mail that the inbox shows."""
+    for entry in await _demo(request).newest(INBOX_SIZE):
+        file = entry.attachment
+        if file is not None and (entry.message_id, file.name) == (message, name):
+            headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+            kind = file.content_type.partition(";")[0]  # the framework adds the charset
+            return Response(file.content, media_type=kind, status_code=200, headers=headers)
+    raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
 
 
 @get("/elsewhere/{service:str}")
@@ -105,4 +124,4 @@ async def elsewhere(request: Req, service: FromPath[str]) -> Response[str]:
     return html(request, ElsewherePage(frame, ServiceKey(service)))
 
 
-ROUTER = Router("/", include_in_schema=False, route_handlers=[trading, trading_launch, inbox, elsewhere])
+ROUTER = Router("/", include_in_schema=False, route_handlers=[trading, trading_launch, inbox, attached, elsewhere])

@@ -1,7 +1,7 @@
 """The order pages: GET /orders/{id} shows the order's next step, even in an old tab or after the back button."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operat
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name, key_words
 from chopmark.ra.model import DISPUTED
+from chopmark.ra.overview import Countdown
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
 from chopmark.web.pages.frames import frame_of, html, lang_of
@@ -135,6 +136,7 @@ class _Scene:
     password_alone_helps: bool
     kept_when_said: timedelta
     old_issuer: str
+    countdown: Countdown | None
 
     @property
     def key_name(self) -> str | None:
@@ -253,6 +255,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
         web.policy.kept_when_said,
         former_name(web, view.old, lang_of(request)) or issuer_name(web, lang_of(request)),
+        None if view.certificate is None else web.ra.customer_queries.countdown(view.certificate, view.now),
     )
 
 
@@ -393,10 +396,11 @@ def _done(scene: _Scene) -> Page:
     if certificate is None or completed is None:
         raise ValueError("a finished order without a certificate")
     channel, masked = scene.notified or (None, "")
+    shown = certificate_view(certificate, scene.label, view.now)
     return DoneStepPage(
         scene.frame,
         scene.head,
-        certificate_view(certificate, scene.label, view.now),
+        shown if order.operation is Operation.REVOKE else replace(shown, countdown=scene.countdown),
         Receipt(receipt_number(order), completed, channel, masked),
         None if order.operation is Operation.REVOKE else order.key_home,
         old_ends=order.operation in {Operation.REKEY, Operation.REPLACE},

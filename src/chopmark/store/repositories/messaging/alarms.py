@@ -33,7 +33,6 @@ _WELL = """
 UPDATE alarms SET well_at = :now, due_at = CAST(:now AS BIGINT) + :settled
 WHERE subject = :subject AND well_at IS NULL AND over_at IS NULL
 """
-# Materialized: see `leases.LOCK`.
 _CLAIM = """
 WITH chosen AS MATERIALIZED (
   SELECT subject, kind FROM alarms
@@ -88,12 +87,12 @@ class AlarmRepository:
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
         """As `AlarmStore.claim`. What is due in more than two days was written by a clock that was wrong: it is due."""
-        lock = LOCK[self._engine.dialect]
+        claim = _CLAIM.format(lock=LOCK[self._engine.dialect])
         until = ms(now) + lease_s * 1000
         times = {"until": until, "longest": until + SKEW_MS, "now": ms(now), "far": ms(now) + 2 * span(AGAIN)}
 
         def script() -> Script[list[Due]]:
-            return [_due(row) for row in (yield whole(_CLAIM.format(lock=lock), most=AT_ONCE, **times))]
+            return [_due(row) for row in (yield whole(claim, most=AT_ONCE, **times))]
 
         return await self._engine.run(script)
 

@@ -80,7 +80,6 @@ UPDATE work SET outcome = 'failed:reported'
 WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered')
   AND outcome = 'sent' AND done_at IS NOT NULL
 """
-# Materialized: see `leases.LOCK`.
 _UNREPORTED = """
 WITH chosen AS MATERIALIZED (
   SELECT message, gateway FROM deliveries

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chopmark.core.types import ChallengeId, Channel, CustomerId
 from chopmark.messaging.demo import InboxEntry
-from chopmark.messaging.ports import Purpose
+from chopmark.messaging.ports import Attachment, Purpose
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, whole
@@ -28,6 +30,13 @@ class InboxRepository:
     async def store(self, entry: InboxEntry) -> None:
         """Store the entry. A second one with the same message id changes nothing."""
         facts = {"purpose": entry.purpose.value, "masked": entry.masked, "subject": entry.subject, "body": entry.body}
+        if entry.attachment is not None:
+            content = b64encode(entry.attachment.content).decode()
+            facts |= {
+                "file": entry.attachment.name,
+                "file_type": entry.attachment.content_type,
+                "file_content": content,
+            }
 
         def script() -> Script[None]:
             yield whole(
@@ -60,8 +69,16 @@ class InboxRepository:
                         facts["subject"],
                         facts["body"],
                         moment(row["at"]),
+                        _attachment(facts),
                     )
                 )
             return entries
 
         return await self.engine.read(script)
+
+
+def _attachment(facts: Mapping[str, str]) -> Attachment | None:
+    """Return the file of a mail; a message that was stored by an earlier release has none."""
+    if "file" not in facts:
+        return None
+    return Attachment(facts["file"], facts["file_type"], b64decode(facts["file_content"]))

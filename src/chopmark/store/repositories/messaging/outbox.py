@@ -27,7 +27,6 @@ VALUES (:id, :kind, :customer, :order_id, :challenge, :channel, :contact_version
 LONGEST_WAIT_MS = 3_600_000
 """Work is never postponed for longer. A row that is due later comes from a machine whose clock was wrong, and is due
 now."""
-# Materialized: see `leases.LOCK`.
 _CLAIM = """
 WITH chosen AS MATERIALIZED (
   SELECT id FROM work

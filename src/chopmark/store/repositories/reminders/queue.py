@@ -44,7 +44,7 @@ _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
 _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = 'code' AND w.not_before <= :now
   AND (w.leased_until <= :now OR w.leased_until > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS}))"""
-# Materialized: see `leases.LOCK`. Whoever held a lease and did not close the row may have sent it.
+# Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
 WITH chosen AS MATERIALIZED (
   SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}
