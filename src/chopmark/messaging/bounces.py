@@ -18,7 +18,7 @@ from chopmark.messaging.reports import Report, ReportState, ReportStore
 from chopmark.messaging.return_paths import ReturnPaths, is_mark
 
 MOST_OCTETS: Final = 1 << 20
-MOST_PARTS: Final = 100
+MOST_PARTS: Final = 30
 """A mail that may have more parts than this within each other is not read."""
 _MOST_FIELDS: Final = 20
 _LONGEST_FIELD: Final = 2000
