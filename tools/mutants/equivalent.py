@@ -108,10 +108,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     },
     (
         "store/repositories/messaging/outbox.py",
-        (
-            '_work|branch|None if row["customer"] is None else CustomerId(row["customer"])'
-            "|(CustomerId(row['customer']))|1"
-        ),
+        _CUSTOMERS_OWN,
     ): "the type is one for the reader: at run time its value is the row's, None too",
     ("store/repositories/messaging/outbox.py", "LONGEST_WAIT_MS|constant|3_600_000|(3600001)|1"): (
         "a millisecond more in an hour is no fault"
