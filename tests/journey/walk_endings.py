@@ -198,7 +198,31 @@ def revoked(walker: Walker) -> None:
 
 
 def stopped(walker: Walker) -> None:
-    """Walk the answer to a stop code, which nobody signs in for, and the stopped order as its customer sees it."""
+    """Walk the answer to a stop code, which nobody signs in for, and the stopped order as its customer sees it.
+
+    Two orders are stopped: gone back to or loaded again, the answer is there no more, so each needs one of its own.
+    """
+    guest = walker.guest
+    _, code = _replaced(walker, frozenset())
+    _answered(walker, code, 1)
+    walker.stay(replace(STOPPED, action=CALL), ("200 %", "forced colours"))
+    walker.stay(replace(STOPPED, action=f"{STOPPED.action}, {FORM.action}"), ("second tab",))
+    walker.note(STOPPED, "second tab", walker.seen(replace(STOPPED, action=CALL)))
+    walker.stay(STOPPED, ("back",))
+    guest.sign_in(walker.number)
+    order, code = _replaced(walker, frozenset({code}))
+    _answered(walker, code, 2)
+    walker.stay(STOPPED, ("reload", "slow 3G"))
+    walker.stay(replace(STOPPED, action=FORM.action), ("keyboard",))
+    walker.note(STOPPED, "offline", walker.offline(STOPPED))
+    walker.note(STOPPED, "reload", _used(walker, 2))
+    guest.sign_in(walker.number)
+    guest.go(f"/orders/{order}")
+    _walk_ended(walker, _ended("stopped by a contact", CALL))
+
+
+def _replaced(walker: Walker, known: frozenset[str]) -> tuple[str, str]:
+    """Apply for a replacement up to the right code; return the order and its stop code, which is none of `known`."""
     guest, engine = walker.guest, walker.guest.engine
     guest.go("/certificates/apply?operation=replace")
     guest.step("start")
@@ -207,36 +231,29 @@ def stopped(walker: Walker) -> None:
     guest.submit("key")
     guest.enter(guest.ask_for_code())
     engine.wait(".cm-result")
-    order, code = guest.order, _stop_code(walker)
-    guest.to_sign_in()
-    guest.go("/stop")
-    engine.type("#reference", code)
-    engine.press_twice(FORM.action)
-    engine.wait(CALL)
-    walker.note(STOPPED, "double click", "ok" if _used(walker) == 1 else f"{_used(walker)} codes were used")
-    walker.note(STOPPED, "double click", walker.seen(replace(STOPPED, action=CALL)))
-    guest.watch.look("stop, answered")
-    walker.stay(replace(STOPPED, action=CALL), ("200 %", "forced colours"))
-    walker.stay(replace(STOPPED, action=f"{STOPPED.action}, {FORM.action}"), ("second tab",))
-    walker.note(STOPPED, "second tab", walker.seen(replace(STOPPED, action=CALL)))
-    walker.stay(STOPPED, ("back", "reload", "slow 3G"))
-    walker.stay(replace(STOPPED, action=FORM.action), ("keyboard",))
-    walker.note(STOPPED, "offline", walker.offline(STOPPED))
-    walker.note(STOPPED, "reload", "ok" if _used(walker) == 1 else f"{_used(walker)} codes were used")
-    guest.sign_in(walker.number)
-    guest.go(f"/orders/{order}")
-    _walk_ended(walker, _ended("stopped by a contact", CALL))
-
-
-def _stop_code(walker: Walker) -> str:
     for _ in patiently():
-        with urllib.request.urlopen(f"{walker.guest.counter.url}/demo/inbox") as answer:
-            if found := STOP_CODE.search(answer.read().decode()):
-                return found[0]
+        with urllib.request.urlopen(f"{guest.counter.url}/demo/inbox") as answer:
+            if found := set(STOP_CODE.findall(answer.read().decode())) - known:
+                return guest.order, found.pop()
     raise AssertionError("no message with a stop code")
 
 
-def _used(walker: Walker) -> int:
+def _answered(walker: Walker, code: str, used: int) -> None:
+    """Have an order stopped, with a double click, by somebody who is not signed in."""
+    guest = walker.guest
+    guest.to_sign_in()
+    guest.go("/stop")
+    guest.engine.type("#reference", code)
+    guest.engine.press_twice(FORM.action)
+    guest.engine.wait(CALL)
+    walker.note(STOPPED, "double click", _used(walker, used))
+    walker.note(STOPPED, "double click", walker.seen(replace(STOPPED, action=CALL)))
+    guest.watch.look("stop, answered")
+
+
+def _used(walker: Walker, wanted: int) -> str:
+    """Return "ok" if so many stop codes were used at the server."""
     path = f"file:{walker.guest.counter.data}/chopmark.sqlite?mode=ro"
     with closing(sqlite3.connect(path, uri=True, timeout=30)) as database:
-        return int(database.execute("SELECT count(*) FROM stops WHERE used_at IS NOT NULL").fetchone()[0])
+        found = database.execute("SELECT count(*) FROM stops WHERE used_at IS NOT NULL").fetchone()[0]
+    return "ok" if found == wanted else f"{found} codes were used instead of {wanted}"
