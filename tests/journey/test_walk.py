@@ -14,6 +14,7 @@ from tests.journey.guest import Guest
 from tests.journey.line import line_to
 from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.walk_beside import EST_URL, program, slip, way_in
+from tests.journey.walk_endings import SOCKET, ended, est_door, fetched, revoked, stopped
 from tests.journey.walk_waiting import credential, delay, pending, possession, reminders
 from tests.journey.watching import Watch
 
@@ -96,6 +97,30 @@ def test_the_pages_of_an_order_that_stands_still_bear_it_too(
         engine.zoom(twice=False)
         cells = Column(name, part="-waiting")
         for number, walk in WAITING:
+            guest.sign_in(number)
+            walk(Walker(guest, line, number, ("", "", ""), cells))
+    assert cells.faults() == {}
+
+
+ENDINGS = (("C10005", fetched), ("C10002", stopped), ("C10001", revoked), ("C10017", ended))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_the_pages_at_the_end_of_an_order_bear_it_too(
+    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    settings = {"CHOPMARK_EST__URL": EST_URL, SOCKET: str(tmp_path / "est")}
+    with (
+        running(prepared, tmp_path / "counter", **settings) as counter,
+        est_door(counter.environment, tmp_path),
+        line_to(counter.port) as line,
+        engine_of(name, chromium, tmp_path) as engine,
+    ):
+        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
+        engine.zoom(twice=False)
+        cells = Column(name, part="-endings")
+        for number, walk in ENDINGS:
             guest.sign_in(number)
             walk(Walker(guest, line, number, ("", "", ""), cells))
     assert cells.faults() == {}

@@ -30,6 +30,7 @@ FIELDS = {
     "new_file": ("file", "", ""),
     "paused_until": ("select-one", "", ""),
     "slip": ("text", "off", ""),
+    "key_words": ("text", "off", ""),
 }
 """By id: the type, what `autocomplete` means to the browser, and the keyboard of a phone.
 

@@ -71,6 +71,15 @@ async def test_wrong_used_and_unknown_codes_get_the_same_page_and_what_was_typed
     assert not any(typed in answers[0].text for typed in tried)
 
 
+async def test_who_comes_back_to_the_answer_gets_the_form_which_says_that_the_stop_stands(world: World) -> None:
+    _, code = await replacing(world, "review")
+    answer = await stop(world, code)
+    assert 'data-shown-once="/stop"' in answer.text, "loaded again it sends nothing; gone back to, it is no error"
+    form = await world.browser(CONTACT).get("/stop?lang=en")
+    assert "If you have used it already, the stop stands." in form.text
+    assert "data-shown-once" not in form.text
+
+
 async def test_an_empty_field_is_named_and_costs_nothing(world: World) -> None:
     for _ in range(PER_NETWORK + 1):
         answer = await stop(world, "  ")
