@@ -1,9 +1,12 @@
 """What looks like a setting and is none is said by `chopmark check` and at the start, and never with its value."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from chopmark.app.settings import Est, Settings
 from chopmark.cli.processes import started
@@ -56,6 +59,16 @@ def test_without_its_list_a_gateway_s_secret_is_read_by_nobody(secrets: Path, tm
     assert [str(secrets / "mitake") in one for one in said] == [True]
 
 
+@pytest.fixture
+def logging_of_others() -> Iterator[None]:
+    """A process configures its logging once and for all; the tests after this one get back what was there before."""
+    before, handlers = structlog.get_config(), [*logging.root.handlers]
+    yield
+    structlog.configure(**before)
+    logging.root.handlers[:] = handlers
+
+
+@pytest.mark.usefixtures("logging_of_others")
 def test_a_process_that_starts_logs_what_it_ignores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
