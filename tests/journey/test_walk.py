@@ -15,6 +15,7 @@ from tests.journey.line import line_to
 from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.walk_beside import EST_URL, program, slip, way_in
 from tests.journey.walk_endings import SOCKET, ended, est_door, fetched, revoked, stopped
+from tests.journey.walk_outside import Outsider, errors, repository, sign_in, sign_in_refused
 from tests.journey.walk_waiting import credential, delay, pending, possession, reminders
 from tests.journey.watching import Watch
 
@@ -123,6 +124,24 @@ def test_the_pages_at_the_end_of_an_order_bear_it_too(
         for number, walk in ENDINGS:
             guest.sign_in(number)
             walk(Walker(guest, line, number, ("", "", ""), cells))
+    assert cells.faults() == {}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_the_sign_in_and_the_pages_of_errors_bear_it_too(
+    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    with (
+        running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL) as counter,
+        line_to(counter.port) as line,
+        engine_of(name, chromium, tmp_path) as engine,
+    ):
+        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
+        engine.zoom(twice=False)
+        cells = Column(name, part="-strangers")
+        for walk in (sign_in, sign_in_refused, repository, errors):
+            walk(Outsider(guest, line, "C10005", ("", "", ""), cells))
     assert cells.faults() == {}
 
 

@@ -74,7 +74,8 @@ async def test_wrong_used_and_unknown_codes_get_the_same_page_and_what_was_typed
 async def test_who_comes_back_to_the_answer_gets_the_form_which_says_that_the_stop_stands(world: World) -> None:
     _, code = await replacing(world, "review")
     answer = await stop(world, code)
-    assert 'data-shown-once="/stop"' in answer.text, "loaded again it sends nothing; gone back to, it is no error"
+    said = "loaded again it sends nothing; gone back to, it is no error"
+    assert 'data-shown-once="/again?to=%2Fstop"' in answer.text, said
     form = await world.browser(CONTACT).get("/stop?lang=en")
     assert "If you have used it already, the stop stands." in form.text
     assert "data-shown-once" not in form.text

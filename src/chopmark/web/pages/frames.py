@@ -15,6 +15,9 @@ from chopmark.web.pages.views import Frame, language_links, menu
 from chopmark.web.state import AnyRequest, services
 
 LANG_COOKIE = "lang"
+AGAIN = "/again"
+FORM_AT = {"/sign-out": "/home", "/launch/refuse": "/launch/confirm", "/demo/launch": "/demo"}
+"""Addresses that only take a form, and the page that is opened instead."""
 
 
 def lang_of(request: AnyRequest) -> Lang:
@@ -31,6 +34,15 @@ def _csrf_token(request: AnyRequest) -> str:
 def local_path(path: str) -> str:
     """Return a path as a link within this portal: `//host/…`, which browsers take for another site, gets one slash."""
     return quote("/" + path.lstrip("/\\"), safe="/-._~!$&'()*+,;=:@")
+
+
+def again(path: str) -> str:
+    """Return where the answer to a form stands so that loading it again opens this page and sends nothing.
+
+    Chromium and Firefox ask for the shown address by GET. WebKit sends the form to it once more, so that it has to be
+    an address that does nothing with a form.
+    """
+    return f"{AGAIN}?{urlencode({'to': path})}"
 
 
 def frame_of(
@@ -57,6 +69,7 @@ def frame_of(
         greeting=greeting,
         demo=web.demo is not None,
         notice=notice,
+        again=again(FORM_AT.get(request.scope["path"], path)) if request.method == "POST" else "",
     )
 
 

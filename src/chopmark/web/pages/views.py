@@ -60,6 +60,8 @@ class Frame:
     demo: bool = False
     notice: Text | None = None
     """One sentence about what was just done, shown on top as a success."""
+    again: str = ""
+    """Where a page that is the answer to a form stands: loaded again, it sends nothing. Empty for any other page."""
 
 
 _CERTIFICATE_MENU: tuple[tuple[str, str], ...] = (

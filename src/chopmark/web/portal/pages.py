@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from litestar import Request, Response, Router, get, post
+from litestar import HttpMethod, Request, Response, Router, get, post, route
 from litestar.params import FromQuery
 from litestar.response import Redirect
 
@@ -19,7 +19,7 @@ from chopmark.ra.policy import may_start
 from chopmark.ra.ports import SubscriberCertificate
 from chopmark.tw.zone import local_date
 from chopmark.web.brand import ServiceKey
-from chopmark.web.pages.frames import frame_of, html, lang_of
+from chopmark.web.pages.frames import AGAIN, again, frame_of, html, lang_of
 from chopmark.web.pages.views import (
     AccountChoice,
     Action,
@@ -101,10 +101,23 @@ async def root(request: Req) -> Redirect:
     return Redirect("/home", status_code=303)
 
 
+@route(AGAIN, http_method=[HttpMethod.GET, HttpMethod.POST], status_code=303, opt={"exclude_from_csrf": True})
+async def load_again(to: FromQuery[str] = "/home") -> Redirect:
+    """Open the page of a form whose answer is loaded again; what a browser sends with it is not read."""
+    return Redirect(_local(to), status_code=303)
+
+
 @get("/sign-in")
 async def sign_in_page(request: Req, next: FromQuery[str] = "/home") -> Response[str]:  # noqa: A002
     """Show the sign-in form."""
     return html(request, SignInPage(frame_of(request), next=_local(next)))
+
+
+def _sign_in_again(request: Req, who: str, wanted: str, problem: Problem) -> SignInPage:
+    """Return the form with the problem; loaded again it keeps where the customer wanted to go, and sends nothing."""
+    there = _local(wanted)
+    frame = replace(frame_of(request), again=again(f"/sign-in?{urlencode({'next': there})}"))
+    return SignInPage(frame, who, there, problem)
 
 
 @post("/sign-in", status_code=303)
@@ -114,8 +127,7 @@ async def sign_in(request: Req) -> Response[Any]:
     wanted = await form_field(request, "next")
     empty = _empty(who, password)
     if empty is not None:
-        page = SignInPage(frame_of(request), who, _local(wanted), empty)
-        return html(request, page, 400)
+        return html(request, _sign_in_again(request, who, wanted, empty), 400)
     try:
         known = request.cookies.get(cookie_name(request, KNOWN))
         sessions, address = services(request).identity.sessions, address_of(request)
@@ -125,7 +137,7 @@ async def sign_in(request: Req) -> Response[Any]:
         if refusal.kind not in {Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.FORBIDDEN}:
             raise
         status = 429 if refusal.kind is Kind.TOO_MANY else 401 if refusal.kind is Kind.UNAUTHENTICATED else 403
-        page = SignInPage(frame_of(request), who, _local(wanted), Problem(refusal.public, refusal.field))
+        page = _sign_in_again(request, who, wanted, Problem(refusal.public, refusal.field))
         response = html(request, page, status)
         if refusal.retry_after_s is not None:
             response.headers["Retry-After"] = str(refusal.retry_after_s)
@@ -401,6 +413,7 @@ ROUTER = Router(
     include_in_schema=False,
     route_handlers=[
         root,
+        load_again,
         sign_in_page,
         sign_in,
         sign_out,
