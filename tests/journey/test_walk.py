@@ -1,6 +1,6 @@
 """A few cells of the table in each engine; all of it in `make soak`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.journey.chromium import chromium_engine
 from tests.journey.counter import Counter, Prepared, running
 from tests.journey.engines import Engine, firefox, webkit
 from tests.journey.guest import Guest
-from tests.journey.line import line_to
+from tests.journey.line import Line, line_to
 from tests.journey.walk import Column, Walker, short_walk
 from tests.journey.walk_beside import EST_URL, program, slip, way_in
 from tests.journey.walk_endings import SOCKET, ended, est_door, fetched, revoked, stopped
@@ -37,13 +37,26 @@ def engine_of(name: str, chromium: Path, folder: Path) -> Iterator[Engine]:
             yield stack.enter_context(opened[name](folder / "browser"))
 
 
+@contextmanager
+def visitor(name: str, chromium: Path, counter: Counter, folder: Path) -> Iterator[tuple[Guest, Line]]:
+    """Give a guest with this engine, and the line to the counter that can be slow or cut."""
+    with line_to(counter.port) as line, engine_of(name, chromium, folder) as engine:
+        engine.zoom(twice=False)
+        yield Guest(replace(counter, port=line.port), engine, Watch(engine)), line
+
+
+def walk_as(customers: Sequence[tuple[str, Callable[[Walker], None]]], guest: Guest, line: Line, cells: Column) -> None:
+    """Sign in as each of these customers and make this customer's walk."""
+    for number, walk in customers:
+        guest.sign_in(number)
+        walk(Walker(guest, line, number, ("", "", ""), cells))
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", list(CUSTOMERS))
 def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counter: Counter, tmp_path: Path) -> None:
-    with line_to(counter.port) as line, engine_of(name, chromium, tmp_path) as engine:
-        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
-        engine.zoom(twice=False)
-        cells = Column(name)
+    cells = Column(name)
+    with visitor(name, chromium, counter, tmp_path) as (guest, line):
         for number, birth in CUSTOMERS[name]:
             walker = Walker(guest, line, number, birth, cells)
             guest.sign_in(number)
@@ -55,25 +68,7 @@ def test_every_page_bears_what_people_do_to_it(name: str, chromium: Path, counte
     assert cells.faults() == {}
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("name", list(CUSTOMERS))
-def test_the_pages_beside_the_usual_way_bear_it_too(
-    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
-) -> None:
-    with (
-        running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL) as counter,
-        line_to(counter.port) as line,
-        engine_of(name, chromium, tmp_path) as engine,
-    ):
-        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
-        engine.zoom(twice=False)
-        cells = Column(name, part="-beside")
-        for number, walk in (("C10001", way_in), ("C10003", program), ("C10005", slip)):
-            guest.sign_in(number)
-            walk(Walker(guest, line, number, ("", "", ""), cells))
-    assert cells.faults() == {}
-
-
+BESIDE = (("C10001", way_in), ("C10003", program), ("C10005", slip))
 WAITING = (
     ("C10001", reminders),
     ("C10017", possession),
@@ -81,6 +76,21 @@ WAITING = (
     ("C10008", delay),
     ("C10005", pending),  # it stops the worker: the last one
 )
+ENDINGS = (("C10005", fetched), ("C10002", stopped), ("C10001", revoked), ("C10017", ended))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(CUSTOMERS))
+def test_the_pages_beside_the_usual_way_bear_it_too(
+    name: str, chromium: Path, prepared: Prepared, tmp_path: Path
+) -> None:
+    cells = Column(name, part="-beside")
+    with (
+        running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL) as counter,
+        visitor(name, chromium, counter, tmp_path) as (guest, line),
+    ):
+        walk_as(BESIDE, guest, line, cells)
+    assert cells.faults() == {}
 
 
 @pytest.mark.soak
@@ -88,22 +98,13 @@ WAITING = (
 def test_the_pages_of_an_order_that_stands_still_bear_it_too(
     name: str, chromium: Path, prepared: Prepared, tmp_path: Path
 ) -> None:
-    settings = {"CHOPMARK_EST__URL": EST_URL, "CHOPMARK_POLICY": "strict"}
+    cells = Column(name, part="-waiting")
     with (
-        running(prepared, tmp_path / "counter", **settings) as counter,
-        line_to(counter.port) as line,
-        engine_of(name, chromium, tmp_path) as engine,
+        running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL, CHOPMARK_POLICY="strict") as counter,
+        visitor(name, chromium, counter, tmp_path) as (guest, line),
     ):
-        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
-        engine.zoom(twice=False)
-        cells = Column(name, part="-waiting")
-        for number, walk in WAITING:
-            guest.sign_in(number)
-            walk(Walker(guest, line, number, ("", "", ""), cells))
+        walk_as(WAITING, guest, line, cells)
     assert cells.faults() == {}
-
-
-ENDINGS = (("C10005", fetched), ("C10002", stopped), ("C10001", revoked), ("C10017", ended))
 
 
 @pytest.mark.soak
@@ -111,19 +112,14 @@ ENDINGS = (("C10005", fetched), ("C10002", stopped), ("C10001", revoked), ("C100
 def test_the_pages_at_the_end_of_an_order_bear_it_too(
     name: str, chromium: Path, prepared: Prepared, tmp_path: Path
 ) -> None:
+    cells = Column(name, part="-endings")
     settings = {"CHOPMARK_EST__URL": EST_URL, SOCKET: str(tmp_path / "est")}
     with (
         running(prepared, tmp_path / "counter", **settings) as counter,
         est_door(counter.environment, tmp_path),
-        line_to(counter.port) as line,
-        engine_of(name, chromium, tmp_path) as engine,
+        visitor(name, chromium, counter, tmp_path) as (guest, line),
     ):
-        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
-        engine.zoom(twice=False)
-        cells = Column(name, part="-endings")
-        for number, walk in ENDINGS:
-            guest.sign_in(number)
-            walk(Walker(guest, line, number, ("", "", ""), cells))
+        walk_as(ENDINGS, guest, line, cells)
     assert cells.faults() == {}
 
 
@@ -132,14 +128,11 @@ def test_the_pages_at_the_end_of_an_order_bear_it_too(
 def test_the_sign_in_and_the_pages_of_errors_bear_it_too(
     name: str, chromium: Path, prepared: Prepared, tmp_path: Path
 ) -> None:
+    cells = Column(name, part="-strangers")
     with (
         running(prepared, tmp_path / "counter", CHOPMARK_EST__URL=EST_URL) as counter,
-        line_to(counter.port) as line,
-        engine_of(name, chromium, tmp_path) as engine,
+        visitor(name, chromium, counter, tmp_path) as (guest, line),
     ):
-        guest = Guest(replace(counter, port=line.port), engine, Watch(engine))
-        engine.zoom(twice=False)
-        cells = Column(name, part="-strangers")
         for walk in (sign_in, sign_in_refused, repository, errors):
             walk(Outsider(guest, line, "C10005", ("", "", ""), cells))
     assert cells.faults() == {}
