@@ -15,4 +15,4 @@ def test_a_server_that_is_told_to_stop_waits_half_a_minute_for_requests_under_wa
 
 
 def test_a_server_process_may_take_long_to_start_on_a_busy_machine_before_it_is_started_anew(tmp_path: Path) -> None:
-    assert server_config(nobody, Settings(mode="demo", data=tmp_path)).timeout_worker_healthcheck >= 30
+    assert server_config(nobody, Settings(mode="demo", data=tmp_path)).timeout_worker_healthcheck == 15

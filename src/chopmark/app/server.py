@@ -108,11 +108,11 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-_ANSWERS_WITHIN_S = 60
+_ANSWERS_WITHIN_S = 15
 """When a server process does not answer the first one for so long, it is killed and started anew.
 
 It answers once it has loaded its modules. On a busy machine that takes longer than uvicorn's own 5 s, and then no
-process would ever get ready.
+process would ever get ready. It is not longer, because the first process waits in between and answers no signal.
 """
 
 
