@@ -64,7 +64,7 @@ def fetched(walker: Walker) -> None:
     begin(walker, "helper")
     order = guest.order
     engine.click(PROGRAM.action)
-    engine.wait("main [data-shown-once]")
+    engine.wait("body[data-shown-once]")
     _, user, password = engine.script("return [...document.querySelectorAll('main dd')].map((e) => e.innerText.trim())")
     key = ClientKey.generate()
     assert _asked(walker, (user, password), key) == httpx2.codes.ACCEPTED

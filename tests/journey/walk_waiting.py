@@ -15,7 +15,7 @@ _AGAIN = "form[data-step=start][data-attached]"
 POSSESSION = Place("possession", f"{_POSSESSION} button[data-submit]", _POSSESSION)
 ELSEWHERE = Place("possession, key elsewhere", f"{_AGAIN} button[data-submit]", _AGAIN)
 CREDENTIAL = Place("credential", "main p > a.govuk-link[href^='/orders/']")
-SHOWN = "main [data-shown-once]"
+SHOWN = "body[data-shown-once]"
 HELD = "main form[data-step=channel][data-attached] input[name=channel]:disabled"
 DELAY = Place("waiting, a delay", "main details.cm-leave summary", HELD)
 PENDING = Place("waiting, at the CA", "[data-poll] a.govuk-link", "[data-poll]")
@@ -107,7 +107,7 @@ def _shown(walker: Walker, address: str) -> list[bytes]:
     engine.go(address)
     engine.click(PROGRAM.action)
     engine.wait(SHOWN)
-    engine.until("the page stands at the order", "return location.href === arguments[0]", address)
+    engine.until("a reload makes no other", "return location.pathname === '/again'")
     return _tokens(walker)
 
 

@@ -83,7 +83,6 @@ ROWS: Mapping[Route, Row] = {
     ("POST", "/launch/refuse"): row(),
     ("GET", "/openapi.json"): READ,
     ("GET", "/orders/{order_id:str}"): row(session=True, token=False, owned="order_id"),
-    ("POST", "/orders/{order_id:str}"): row(session=True, owned="order_id"),
     ("GET", "/orders/{order_id:str}/credential"): row(session=True, token=False, owned="order_id"),
     ("POST", "/orders/{order_id:str}/credential"): row("program.credential", session=True, owned="order_id"),
     ("GET", "/profile"): OWN,

@@ -196,21 +196,6 @@ async def program_credential_again(
     request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
 ) -> Redirect:
     """Lead to the order: a credential is shown once, and its address is opened again by a second tab or a bookmark."""
-    return await _to_order(request, authenticated, order_id)
-
-
-@post("/orders/{order_id:str}")
-async def order_sent_again(
-    request: Request[Any, Any, Any], authenticated: Authenticated, order_id: FromPath[str]
-) -> Redirect:
-    """Lead to the order and do nothing: WebKit reloads a shown credential by sending its form to the address shown.
-
-    That address is the order's (`data-shown-once`). Other browsers ask for it by GET.
-    """
-    return await _to_order(request, authenticated, order_id)
-
-
-async def _to_order(request: Request[Any, Any, Any], authenticated: Authenticated, order_id: str) -> Redirect:
     found = await services(request).ra.customer_queries.reread(authenticated.caller, OrderId(order_id))
     return Redirect(f"/orders/{found.order.id}", status_code=303)
 
@@ -446,6 +431,6 @@ _PAGES = {
 
 ROUTER = Router(
     "/",
-    route_handlers=[order_page, order_sent_again, program_credential, program_credential_again],
+    route_handlers=[order_page, program_credential, program_credential_again],
     include_in_schema=False,
 )
