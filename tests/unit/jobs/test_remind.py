@@ -1,5 +1,6 @@
 """What the sending of reminders does with what gateways answer: tried again, closed, and in which words."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -86,6 +87,8 @@ class Queue:
     async def end(self, reminder: Reminder, holder: str, outcome: Outcome, now: datetime) -> bool:
         if reminder.id == self.broken:
             raise ConnectionError
+        for _ in range(5 if self.broken else 0):  # the others take longer than the one that breaks
+            await asyncio.sleep(0)
         self.ended[reminder.id] = outcome
         return True
 
@@ -145,6 +148,12 @@ async def test_a_reminder_that_is_taken_is_closed_with_what_took_it() -> None:
     assert message.destination.reveal() == "ann@example.com"
     assert message.ttl_s == 6 * 3600  # it is of no use after its day's hours of sending
     assert message.attachment is not None
+
+
+async def test_no_gateway_keeps_a_reminder_for_longer_than_a_day() -> None:
+    turn = round_of(replace(reminder(), until=NOW + timedelta(days=3)))
+    await turn.once()
+    assert turn.mail.got[0].ttl_s == 24 * 3600
 
 
 @pytest.mark.parametrize(
