@@ -112,9 +112,11 @@ async def refuse_all(test: Any) -> None:
 
 DEEP = [b"[" * 30_000, b'{"code":' * 8_000, b'{"code":' + b"[" * 30_000 + b"]" * 30_000 + b"}"]
 BROKEN = [b"", b"{", b"\xff\xfe", b'"\\ud800"', b'{"code":"\\ud800"}', b'{"code":"\\u0000"}', b"NaN", b"1e999", b"null"]
+NOT_UTF8 = [b'"\xff"', b'{"code":"\xff"}', b'{"\xff":"123456"}', b'{"code":"\xed\xa0\x80"}']
+"""A string that is no UTF-8, as a value, as a name, and a surrogate by itself (RFC 8259 s.8.1)."""
 
 
-@pytest.mark.parametrize("content", DEEP + BROKEN, ids=range(len(DEEP + BROKEN)))
+@pytest.mark.parametrize("content", DEEP + BROKEN + NOT_UTF8, ids=range(len(DEEP + BROKEN + NOT_UTF8)))
 async def test_deep_and_broken_json_is_malformed(world: World, content: bytes) -> None:
     browser = await world.signed_in("C10001")
     for path in ("orders", f"orders/{'A' * 26}/code"):

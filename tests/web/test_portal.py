@@ -169,6 +169,12 @@ async def test_what_is_not_there_is_a_page_that_helps(world: World, path: str, l
     assert 'href="/certificates"' in answer.text
 
 
+@pytest.mark.parametrize("name", ["a%00b", "a" * 300, "favicon.svg/more"])
+async def test_a_name_that_no_file_can_have_is_a_file_that_is_not_there(world: World, name: str) -> None:
+    """NUL, more than 255 octets, a file for a folder: the file system's own errors."""
+    assert (await world.browser().get(f"/static/{name}")).status_code == 404
+
+
 async def test_the_demos_pages_are_not_there_without_the_demo(world: World) -> None:
     browser = world.with_web(demo=None, demo_mode=False).browser()
     for path in ("/demo", "/demo/inbox", "/elsewhere/products"):
