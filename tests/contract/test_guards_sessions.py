@@ -177,7 +177,7 @@ async def test_a_request_whose_answer_was_lost_is_repeated_once_with_the_old_id(
 
 async def test_who_is_meant_is_found_by_person_then_by_number_then_by_what_was_typed(alone: Alone) -> None:
     store = CustomerRepository(alone.engine)
-    for name, person in (("C1", "p1"), ("C2", "p2"), ("P3", "p3")):
+    for name, person in (("A3", "p3"), ("C1", "p1"), ("C2", "p2")):
         await alone.add("customers", id=name, person_id_hash=person, created_at=0, updated_at=0)
     until = alone.now + timedelta(days=30)
     await alone.add(
@@ -194,11 +194,11 @@ async def test_who_is_meant_is_found_by_person_then_by_number_then_by_what_was_t
     assert await meant("-", "-", "-") is None
     assert await meant("p1", "-", "-") == ("C1", initial, alone.now)
     assert await meant("-", "C2", "-") == ("C2", chosen, alone.now - timedelta(days=1))
-    assert await meant("-", "-", "P3") == ("P3", None, None)
-    assert (await meant("p2", "C1", "P3"))[0] == "C1"  # a number is said in full
-    assert (await meant("p2", "-", "P3"))[0] == "C2"
+    assert await meant("-", "-", "A3") == ("A3", None, None)
+    assert (await meant("p2", "C1", "A3"))[0] == "C1"  # a number is said in full
+    assert (await meant("p2", "-", "A3"))[0] == "C2"
     assert await store.password(CustomerId("C1")) == initial
-    assert await store.password(CustomerId("P3")) is None
+    assert await store.password(CustomerId("A3")) is None
 
 
 async def test_a_new_password_ends_the_customers_sessions_and_opens_their_ways(alone: Alone) -> None:
