@@ -213,11 +213,15 @@ class ConsentOut(msgspec.Struct):
 
 
 class OldCertificateOut(msgspec.Struct):
-    """The certificate whose key signs a renewal."""
+    """The certificate whose key signs a renewal.
+
+    `issuer` is the name of its former issuer, for one that the customer brought along; otherwise null.
+    """
 
     serial: str
     sha256: str
     der: str
+    issuer: str | None = None
 
 
 class NameOut(msgspec.Struct):
