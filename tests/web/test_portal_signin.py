@@ -228,7 +228,9 @@ async def test_a_session_ends_after_ten_idle_minutes_and_after_thirty_in_all(wor
     world.clock.later(minutes=9, seconds=59)
     assert (await browser.get("/home")).status_code == 200
     world.clock.later(minutes=10, seconds=1)
-    assert (await browser.get("/home")).status_code == 303
+    for page in ("/home", "/orders/x"):
+        assert (await browser.get(page)).status_code == 303
+    assert (await browser.get("/api/v1/orders/x")).status_code == 401
     await browser.sign_in("C10001")
     for _ in range(5):
         world.clock.later(minutes=5)

@@ -124,6 +124,8 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("jobs/deliver.py", "_message|check left out|work.customer is None|False|1"): (
         "codes and notices are always for a customer; the type does not know it"
     ),
+    ("messaging/alarms.py", "ONCE|constant|2|(3)|1"): "no alarm has the grade between: they are 0, 1, 7, 14 and 30",
+    ("jobs/alarms.py", "LEASE_S|constant|120|(121)|1"): "a second more in a lease of two minutes is no fault",
     ("jobs/remind.py", "SWEPT|constant|200|(201)|1"): "how many are closed at once; the next turn closes the others",
 }
 """By module and by the fault's name as `survivors` prints it."""
