@@ -1,11 +1,9 @@
 """PostgreSQL keeps a plan as long as a connection. One that was made of an empty table has to be made anew."""
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
-import asyncpg
 import pytest
 
 from chopmark.core.refusal import Kind, Refused
