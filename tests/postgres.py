@@ -26,6 +26,8 @@ STANDING = "TESTING_CHOPMARK_CLUSTER"
 """Names the directory of a cluster that runs already: tools/mutants starts one for all its processes."""
 TEMPLATES = "TESTING_CHOPMARK_TEMPLATES"
 """Names a folder with installations that are founded already (tests/contract/world.py)."""
+ALONE = "alone"
+"""A file among them: it names a database with our tables and nothing else, to be copied."""
 _numbers = itertools.count(1)
 
 
