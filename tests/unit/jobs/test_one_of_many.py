@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from chopmark.app.issuing_cas import for_each_living
+from chopmark.app.operators import EndingsLook
 from chopmark.core.each import each
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
@@ -19,6 +20,7 @@ from chopmark.messaging.alarms import Alarm, AlarmKind, Due, Note
 from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.va.former.lists import ListRefresh
 from chopmark.va.former.ports import ListSource
+from chopmark.va.publisher import Publisher
 
 NOW = datetime(2026, 11, 29, 8, tzinfo=UTC)
 CLOCK = cast(Any, SimpleNamespace(now=lambda: NOW))
@@ -150,6 +152,57 @@ async def test_a_ca_for_which_a_job_fails_keeps_no_other_from_having_it() -> Non
         await for_each_living(cast(Any, cas), CLOCK, job)
     assert doing.done == ["b", "c"]
     assert await for_each_living(cast(Any, cas[1:]), CLOCK, job) == 2
+
+
+async def test_a_shard_whose_list_cannot_be_published_keeps_no_other_from_it() -> None:
+    doing = Doing(0)
+    fresh = SimpleNamespace(this_update=NOW, seen=3)
+
+    async def shard(issuer: str, number: int) -> Any:
+        assert issuer == "ca"
+        await doing.do(number)
+        return SimpleNamespace(crl=fresh, status_version=3)
+
+    parts = cast(Any, SimpleNamespace(id="ca", shard=shard))
+    with pytest.raises(Bad):
+        await Publisher(parts, parts, 3, parts, parts, parts, CLOCK).publish_due()
+    assert doing.done == [1, 2]
+
+
+class Shows:
+    """A gateway that shows when its certificate ends, or cannot be asked."""
+
+    def __init__(self, name: str, until: datetime | None) -> None:
+        self.name = name
+        self.until = until
+
+    async def certificate_until(self) -> datetime | None:
+        if self.until is None:
+            raise Bad
+        return self.until
+
+
+async def test_what_ends_is_told_beside_what_cannot_be_looked_at_and_that_is_looked_at_again() -> None:
+    doing = Doing()
+
+    async def raised(alarm: Alarm, now: datetime) -> None:
+        assert now == NOW
+        await doing.do(alarm.subject)
+
+    async def not_after() -> datetime | None:
+        raise Bad
+
+    gateways = (Shows("a", None), Shows("b", NOW + timedelta(days=1)))
+    services = SimpleNamespace(
+        messaging=SimpleNamespace(alarms=SimpleNamespace(raised=raised), gateways=gateways),
+        ca=SimpleNamespace(cas=()),
+        va=SimpleNamespace(status=None, stamps=SimpleNamespace(not_after=not_after)),
+    )
+    look = EndingsLook(cast(Any, services))
+    for _ in range(2):
+        with pytest.raises(Bad):
+            await look.look(NOW)
+    assert doing.done == ["ending:the TLS certificate of the gateway b"] * 2
 
 
 async def test_a_list_that_cannot_be_stored_keeps_no_other_from_being_fetched() -> None:
