@@ -113,7 +113,7 @@ def contact(channel: Channel, value: str, version: int = 4) -> ContactRow:
 
 MAIL, PHONE = contact(Channel.EMAIL, "ann@example.com"), contact(Channel.MOBILE, "+886912345678")
 LIVING = LivingCertificate("S1", ANN, NOW + timedelta(days=5), None)
-PAPERS = ReminderPapers([MAIL, PHONE], [], {}, {ANN: [LIVING]}, {})
+PAPERS = ReminderPapers([MAIL, PHONE], [], {}, {ANN: [LIVING]}, {}, {})
 
 
 def reminder(attempts: int = 1, name: str = "R1", step: Step = OPENING) -> Reminder:
