@@ -165,6 +165,31 @@ async def test_kill_of_the_postgresql_server_keeps_every_acknowledged_row():
             again.wait()
 
 
+async def test_a_database_whose_disk_is_gone_is_not_made_anew_and_is_used_again_when_it_is_back(sqlite_url):
+    engine = await prepared(sqlite_url)
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    away = path.with_name("away.db")
+
+    def fails() -> Script[None]:
+        yield from add(1)
+        fault = sqlite3.OperationalError("disk I/O error")
+        fault.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise fault
+
+    await asyncio.to_thread(path.rename, away)
+    async with asyncio.timeout(30):
+        for script in (fails, ns):  # the second one finds no file: the writer has dropped its connection
+            with pytest.raises(Refused):
+                await engine.run(script)
+        with pytest.raises(Refused):
+            await anext(engine.stream("SELECT n FROM things", {}))
+        assert not await asyncio.to_thread(path.exists)
+        await asyncio.to_thread(away.rename, path)
+        await engine.run(add, 2)
+        assert await engine.run(ns) == {2}
+        await engine.close()
+
+
 async def test_a_commit_that_cannot_be_written_acknowledges_nobody(sqlite_url):
     await (await prepared(sqlite_url)).close()
     with child(STUCK, sqlite_url) as process:

@@ -106,6 +106,71 @@ async def test_who_stops_waiting_takes_no_connection_along() -> None:
     assert await other is held
 
 
+async def test_who_stops_waiting_leaves_the_room_for_another_connection_to_the_next() -> None:
+    server = Server()
+    pool = Pool(server.connect, 1)
+    held = await pool.take()
+    gone, other = await waiting(pool, 2)
+    held.closed = True
+    pool.give(held)
+    gone.cancel()
+    assert await other is server.made[1]
+
+
+@dataclass
+class Renewing:
+    """Renews connections, or finds that they are lost, or that their server is silent."""
+
+    renewed: list[int] = field(default_factory=list)
+    now: float = 0.0
+    lost: bool = False
+    silent: bool = False
+
+    async def renew(self, connection: Connection) -> None:
+        self.renewed.append(connection.number)
+        if self.silent:
+            raise TimeoutError
+        connection.closed = self.lost
+
+    def tick(self) -> float:
+        return self.now
+
+
+async def test_a_connection_is_renewed_when_it_is_lent_after_its_time_and_not_before() -> None:
+    server, renewing = Server(), Renewing()
+    pool = Pool(server.connect, 1, renewing.renew, renewing.tick)
+    for renewing.now in (0, 299, 300, 301, 599, 600):
+        pool.give(await pool.take())
+    assert renewing.renewed == [0, 0], "at 300 s and at 600 s"
+
+
+async def test_a_connection_that_is_found_lost_when_it_is_renewed_is_replaced() -> None:
+    server, renewing = Server(), Renewing(lost=True)
+    pool = Pool(server.connect, 1, renewing.renew, renewing.tick)
+    pool.give(await pool.take())
+    renewing.now = 300
+    held = await pool.take()
+    assert held is server.made[1]
+    (other,) = await waiting(pool, 1)
+    assert not other.done()
+    pool.give(held)
+    assert await other is held
+
+
+async def test_a_server_that_is_silent_when_a_connection_is_renewed_is_doubted() -> None:
+    server, renewing = Server(), Renewing(silent=True)
+    pool = Pool(server.connect, 2, renewing.renew, renewing.tick)
+    first, second = await pool.take(), await pool.take()
+    pool.give(first)
+    pool.give(second)
+    renewing.now = 300
+    with pytest.raises(TimeoutError):
+        await pool.take()
+    assert first.closed
+    assert second.closed
+    assert [(await pool.take()).number for _ in range(2)] == [2, 3]
+
+
 async def test_a_server_that_is_down_does_not_use_up_the_pool() -> None:
     server = Server(down=True)
     pool = Pool(server.connect, 1)

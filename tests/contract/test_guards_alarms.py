@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chopmark.messaging.alarms import AGAIN, ONCE, PAUSE, SETTLED, Alarm, AlarmKind
+from chopmark.messaging.alarms import AGAIN, ONCE, SETTLED, Alarm, AlarmKind
 from chopmark.store.engine.columns import span
 from chopmark.store.repositories.messaging.alarms import AT_ONCE, AlarmRepository
 from tests.contract.alone import Alone
@@ -19,7 +19,7 @@ LEASE_S = 120
     [
         pytest.param({"due_at": 2 * MINUTE, "well_at": 0}, 0, -DAY, id="never said, and seemed well"),
         pytest.param({"said_at": -DAY, "over_at": -MINUTE}, 0, 0, id="over, and said long ago"),
-        pytest.param({"said_at": -MINUTE, "over_at": -MINUTE}, -MINUTE + span(PAUSE), 0, id="over, and said just now"),
+        pytest.param({"said_at": -MINUTE, "over_at": -MINUTE}, -MINUTE + 15 * MINUTE, 0, id="over, and said just now"),
         pytest.param({"said_at": -MINUTE, "said_grade": 2, "due_at": DAY}, 0, -DAY, id="more urgent"),
         pytest.param({"said_at": -MINUTE, "said_grade": 1, "due_at": DAY}, DAY, -DAY, id="as urgent"),
         pytest.param(
@@ -39,6 +39,15 @@ async def test_when_what_is_wrong_is_said_depends_on_what_was_said_of_it(
     assert found.pop("due_at") - now == due
     assert found.pop("since") - now == since
     assert found == {"well_at": None, "over_at": None, "facts": '{"reason": "timeout"}', "grade": 1, "seen_at": now}
+
+
+async def test_an_alarm_of_a_later_release_is_left_to_it_and_keeps_no_other_from_being_told(alone: Alone) -> None:
+    store, now = AlarmRepository(alone.engine), alone.ago()
+    await alone.add("alarms", subject="a", kind="of_tomorrow", grade=1, since=now, seen_at=now, due_at=now - 1)
+    await store.raised(Alarm(DOWN, "b"), alone.now)
+    assert [due.alarm.subject for due in await store.lasting()] == ["b"]
+    assert [due.alarm.subject for due in await store.claim(alone.now, LEASE_S)] == ["b"]
+    assert await alone.values("alarms", "subject", "leased_until") == {"a": 0, "b": now + LEASE_S * 1000}
 
 
 async def test_what_is_said_once_only_is_not_said_again_though_it_seemed_well(alone: Alone) -> None:

@@ -72,16 +72,24 @@ class PostgresEngine:
         self._closed = False
 
     @classmethod
-    async def open(cls, dsn: str, *, pool: int = POOL, readers: int = READERS, durable: bool = True) -> Self:
-        """Connect. A server that could lose committed transactions is refused.
+    async def open(
+        cls,
+        dsn: str,
+        *,
+        pool: int = POOL,
+        readers: int = READERS,
+        durable: bool = True,
+        tick: Callable[[], float] | None = None,
+    ) -> Self:
+        """Connect. A server that could lose committed transactions is refused. `tick` as for `Pool`.
 
         Raises:
             NotDurable: fsync, full_page_writes or synchronous_commit is off; `durable=False` accepts that (benches).
             Unfit: the address, a pooler or the rights of the role make it unusable.
         """
         route = Route.to(dsn)
-        writing = Pool(partial(_connect, route, SESSION, durable), pool)
-        reading = Pool(partial(_connect, route, SESSION | READING, False), readers)
+        writing = Pool(partial(_connect, route, SESSION, durable), pool, plan_anew, tick)
+        reading = Pool(partial(_connect, route, SESSION | READING, False), readers, plan_anew, tick)
         writing.beside, reading.beside = reading, writing
         with _opening:
             try:
@@ -213,6 +221,19 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
     )
 
 
+async def plan_anew(connection: Any) -> None:
+    """Have PostgreSQL forget the plans of a connection, so that each statement is planned once more, for what is there.
+
+    A plan is kept as long as its connection. One that was made while a table, or a partial index, was empty may go
+    through all of an index for a single row, also where the row is named by its key. Nothing else makes PostgreSQL look
+    again before autovacuum has analysed the table, which takes days where the table is large.
+    """
+    try:
+        await connection.execute("DISCARD PLANS")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError):
+        connection.terminate()  # it was lost while nobody used it: the pool takes another one
+
+
 async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: Statements) -> None:
     """Run a script on a connection. A connection that is lost or interrupted meanwhile is not used again."""
     try:
@@ -228,8 +249,8 @@ async def _run(connection: Any, begin: str, script_run: ScriptRun[Any], step: St
             connection.terminate()
             raise ConnectionResetError(str(failure)) from failure
         raise
-    except (asyncio.CancelledError, TimeoutError):
-        connection.terminate()
+    except (asyncio.CancelledError, TimeoutError, asyncpg.ReadOnlySQLTransactionError):
+        connection.terminate()  # one that leads to a standby leads there as long as it lives
         raise
 
 
@@ -278,7 +299,7 @@ class _Translating:
             match = _KEY.match(failure.detail or "")
             columns = tuple(match["columns"].split(", ")) if match else ()
             raise Clash(failure.table_name or "", columns) from None
-        if isinstance(failure, self._also):
+        if isinstance(failure, self._also) or type(failure) in LOST:
             raise unavailable() from failure
 
 

@@ -104,7 +104,7 @@ class Batcher:
             connection.terminate()
             self._pool.doubt()
             raise
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, asyncpg.ReadOnlySQLTransactionError):
             connection.terminate()
             raise
         finally:

@@ -13,14 +13,28 @@ from chopmark.store.engine.port import unavailable
 
 TAKE_S = 5
 CLOSE_S = 10
+RENEWED_EVERY_S = 300.0
 
 
 class Pool:
-    """At most `size` connections. `connect` makes one when it is needed; the one that was used last is lent first."""
+    """At most `size` connections. `connect` makes one when it is needed; the one that was used last is lent first.
 
-    def __init__(self, connect: Callable[[], Awaitable[Any]], size: int) -> None:
+    With `renew`, a connection that was made or renewed `RENEWED_EVERY_S` ago is renewed before it is lent. `tick`
+    returns seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        size: int,
+        renew: Callable[[Any], Awaitable[None]] | None = None,
+        tick: Callable[[], float] | None = None,
+    ) -> None:
         self._connect = connect
         self._size = size
+        self._renew = renew
+        self._tick = tick or asyncio.get_running_loop().time
+        self._renewed: dict[int, float] = {}
         self._made = 0
         self._idle: list[Any] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
@@ -42,16 +56,39 @@ class Pool:
                 return await self._make()
             else:
                 connection = await self._turn()
-            if connection is not None and not connection.is_closed():
+            if connection is None:
+                continue
+            if not connection.is_closed():
+                await self._renewed_in_time(connection)
+            if not connection.is_closed():
                 return connection
-            self._made -= connection is not None
+            self._forget(connection)
         raise unavailable()
+
+    async def _renewed_in_time(self, connection: Any) -> None:
+        """Renew a connection that is about to be lent, where it is time. `renew` ends one that it finds to be lost."""
+        now = self._tick()
+        if self._renew is None or now < self._renewed[id(connection)] + RENEWED_EVERY_S:
+            return
+        try:
+            await self._renew(connection)
+        except BaseException as failure:
+            connection.terminate()
+            self.give(connection)
+            if isinstance(failure, TimeoutError):
+                self.doubt()
+            raise
+        self._renewed[id(connection)] = now
+
+    def _forget(self, connection: Any) -> None:
+        self._made -= 1
+        self._renewed.pop(id(connection), None)
 
     def give(self, connection: Any) -> None:
         """Take a connection back. One that is closed or has an open transaction is not lent again."""
         if self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
-            self._made -= 1
+            self._forget(connection)
             self._next(None)
         elif not self._next(connection):
             self._idle.append(connection)
@@ -93,11 +130,13 @@ class Pool:
     async def _make(self) -> Any:
         self._made += 1
         try:
-            return await self._connect()
+            connection = await self._connect()
         except BaseException:
             self._made -= 1
             self._next(None)
             raise
+        self._renewed[id(connection)] = self._tick()
+        return connection
 
     async def _turn(self) -> Any:
         async with asyncio.timeout(TAKE_S):
@@ -110,8 +149,11 @@ class Pool:
         try:
             return await turn
         except BaseException:
-            if turn.done() and not turn.cancelled() and turn.result() is not None:
-                self.give(turn.result())
+            if turn.done() and not turn.cancelled():
+                if turn.result() is None:
+                    self._next(None)  # whoever waits behind us may make a connection in our place
+                else:
+                    self.give(turn.result())
             raise
 
     def _next(self, connection: Any) -> bool:

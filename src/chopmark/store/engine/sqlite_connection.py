@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from chopmark.store.engine.port import Clash, NotDurable, unavailable
 from chopmark.store.engine.script import Batch, Bundle, Query, Row, ScriptRun, compiled
@@ -33,17 +34,21 @@ _UNAVAILABLE = frozenset(
 _CLASHED = re.compile(r"UNIQUE constraint failed: (?P<columns>.*)")
 
 
-def connect(path: str, *, reader: bool = False) -> sqlite3.Connection:
-    """Open the database in WAL mode, with every commit durable. A new file can be read by its owner only.
+def connect(path: str, *, reader: bool = False, first: bool = False) -> sqlite3.Connection:
+    """Open the database in WAL mode, with every commit durable.
+
+    Only the `first` connection of a process makes a file where there is none; its owner alone can read it. A later one
+    finds it missing when its disk is gone, and a new file in its place would be an empty database.
 
     Raises:
         NotDurable: SQLite did not take a setting.
     """
-    if path != MEMORY:
+    if first and path != MEMORY:
         # Only a new file: closing a second descriptor of an existing one would drop the locks that SQLite holds on it.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    db = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    address = path if path == MEMORY else f"file:{quote(path)}?mode=rw"
+    db = sqlite3.connect(address, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False, uri=True)
     db.row_factory = sqlite3.Row
     wanted = {
         "journal_mode": "memory" if path == MEMORY else "wal",
@@ -66,7 +71,7 @@ def connect_to_migrate(path: str) -> sqlite3.Connection:
 
     A table that is rebuilt is dropped for a moment, which an open foreign key would forbid.
     """
-    db = connect(path)
+    db = connect(path, first=True)
     db.row_factory = None
     db.execute(f"PRAGMA busy_timeout = {MIGRATION_BUSY_MS}")
     db.execute("PRAGMA foreign_keys = 0")

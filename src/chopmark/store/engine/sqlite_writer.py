@@ -65,7 +65,7 @@ class Writer(threading.Thread):
         self._calls = GROUP_CALLS if group else 1
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._stopping = False
-        self._db: sqlite3.Connection | None = connect(path)
+        self._db: sqlite3.Connection | None = connect(path, first=True)
 
     def submit(self, job: Job) -> None:
         """Queue a job. Its outcome is delivered in any case."""

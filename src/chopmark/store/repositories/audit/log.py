@@ -52,10 +52,10 @@ _PLACE = {
     "postgresql": """
 UPDATE leaves SET position = p.position
 FROM json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, position BIGINT)
-WHERE leaves.chain = p.chain AND leaves.version = p.version AND leaves.position IS NULL
+WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL
   AND leaves.chain = ANY(ARRAY(SELECT chain FROM json_to_recordset(CAST(:placed AS JSON)) AS c(chain TEXT)))
 RETURNING leaves.version
-""",  # the last condition lets the planner use an index, also without statistics of the tables
+""",  # the last condition lets the planner use the chain's index, also without statistics of the tables
     "sqlite": """
 UPDATE leaves SET position = p.position
 FROM (
@@ -64,7 +64,7 @@ FROM (
   FROM json_each(:placed)
 ) AS p
 WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL RETURNING leaves.version
-""",  # the plus keeps SQLite from reading all waiting records for each of them
+""",  # the plus keeps both engines from reading all waiting records for it
 }
 _HEAD_LINE = "SELECT line FROM heads WHERE size = :size"
 _HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
