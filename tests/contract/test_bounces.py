@@ -11,12 +11,13 @@ from pydantic import SecretStr
 
 from chopmark.app.foundation import SystemEntropy
 from chopmark.app.settings import Settings, Smtp
-from chopmark.cli.bounces import TRY_AGAIN, mails_of, take
+from chopmark.cli.bounces import MOST_KEPT, TRY_AGAIN, keep_mail, mails_of, take
 from chopmark.core.types import Channel, Operation
 from chopmark.messaging.bounces import MOST_OCTETS, Bounces, Came, Unread
 from chopmark.messaging.ports import FaultReason, GatewayFault, Receipt, Verdict
 from chopmark.messaging.reports import DeliveryReports
 from chopmark.messaging.return_paths import ReturnPaths
+from chopmark.ra.expiries import Expiry, Funnel, Unreached
 from chopmark.store import db
 from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from tests.contract.reminded import Reminded, taipei
@@ -140,20 +141,94 @@ async def test_a_notice_by_mail_that_came_back_marks_its_contact(
         assert row["outcome"] == "failed:reported"
 
 
-@pytest.mark.parametrize(("status", "dead"), [("5.1.1", True), ("5.7.1", False), ("4.4.7", False)])
-async def test_a_reminder_that_came_back_for_good_makes_the_address_unreachable_and_the_next_one_goes_by_sms(
-    world: World, status: str, dead: bool
-) -> None:
+async def reminded_once(world: World) -> tuple[Reminded, str]:
+    """Remind Ann by mail that renewal is open; return the id of the message."""
     reminded = Reminded(world, people=world.services.identity.people)
     reminded.mail.name = "smtp"
     await reminded.at(2026, 6, 25, 12)
     await reminded.certificate(ANN, taipei(2026, 7, 31, 23, 59, 59))
     await reminded.until(2026, 7, 1)
     (first,) = reminded.mail.got
-    assert await came(world, first.message_id, failed(status)) is Came.RECORDED
-    assert await world.count("unreachable_contacts") == (1 if dead else 0)
+    return reminded, first.message_id
+
+
+async def expiry(world: World) -> Expiry:
+    """Ann's certificate on the list of those that end."""
+    services = world.services.ra.expiries
+    (row,) = [row async for row in services.all(services.window(days=60, since=0))]
+    return row
+
+
+BACK = [("5.1.1", "reported"), ("5.7.1", "returned"), ("4.4.7", "returned")]
+
+
+@pytest.mark.parametrize("wanted", [None, "email"])
+@pytest.mark.parametrize(("status", "why"), BACK)
+async def test_after_a_reminder_that_came_back_the_next_one_goes_by_sms_whatever_the_reason(
+    world: World, status: str, why: str, wanted: str | None
+) -> None:
+    await world.change(
+        "INSERT INTO reminder_preferences (customer, channel, changed_at) VALUES (:customer, :wanted, 0)",
+        customer=ANN,
+        wanted=wanted,
+    )
+    reminded, message = await reminded_once(world)
+    assert (await expiry(world)).funnel is Funnel.REACHED
+    assert await came(world, message, failed(status)) is Came.RECORDED
+    assert await world.rows("SELECT channel, why FROM unreachable_contacts") == [{"channel": "email", "why": why}]
+    found = await expiry(world)
+    assert (found.funnel, found.reminders, found.unreached) == (Funnel.QUIET, 0, None)
+    assert reminded.sms.got == [], "the same step is not told by another way"
+    await reminded.until(2026, 7, 30)
+    assert [way for _, way, _ in reminded.sent] == ["smtp", "sms", "sms", "sms"]
+    assert (await expiry(world)).funnel is Funnel.REACHED
+
+
+@pytest.mark.parametrize(("status", "why"), BACK)
+async def test_who_has_only_this_address_is_on_the_list_and_is_reminded_there_if_it_is_not_dead(
+    world: World, status: str, why: str
+) -> None:
+    await world.change("DELETE FROM contacts WHERE customer = :customer AND channel = 'mobile'", customer=ANN)
+    reminded, message = await reminded_once(world)
+    await came(world, message, failed(status))
+    found = await expiry(world)
+    assert (found.funnel, found.unreached) == (Funnel.QUIET, Unreached.BOUNCED)
     await reminded.until(2026, 7, 18)
-    assert [way for _, way, _ in reminded.sent] == ["smtp", "sms" if dead else "smtp"]
+    again = [one.message_id for one in reminded.mail.got[1:]]
+    assert len(again) == (why == "returned")
+    found = await expiry(world)
+    assert found.unreached is (None if again else Unreached.BOUNCED)
+    for message in again:
+        assert await came(world, message, failed(status)) is Came.RECORDED
+        assert (await expiry(world)).unreached is Unreached.BOUNCED
+    assert reminded.twice == []
+
+
+@pytest.mark.parametrize(
+    ("known", "why", "left"),
+    [
+        (1, "reported", (2, "returned")),
+        (2, "reported", (2, "reported")),  # that it is dead says more
+        (2, "returned", (2, "returned")),
+        (3, "returned", (3, "returned")),
+    ],
+)
+async def test_a_message_that_came_back_does_not_bring_a_dead_contact_to_life(
+    world: World, known: int, why: str, left: tuple[int, str]
+) -> None:
+    await world.change(NOTICE, id=MESSAGE, channel="email", done=0, outcome="sent")
+    await world.change("UPDATE work SET contact_version = 2 WHERE id = :id", id=MESSAGE)
+    await world.change(
+        "INSERT INTO unreachable_contacts (customer, channel, version, why, since)"
+        " VALUES ('C1', 'email', :known, :why, 7)",
+        known=known,
+        why=why,
+    )
+    assert await came(world, MESSAGE, failed("5.7.1")) is Came.RECORDED
+    (row,) = await world.rows("SELECT version, why FROM unreachable_contacts")
+    assert (row["version"], row["why"]) == left
+    if known < 3:
+        assert await came(world, MESSAGE, DEAD) is Came.KNOWN
 
 
 async def test_a_mail_that_comes_back_late_says_nothing_about_an_address_that_was_changed_since(world: World) -> None:
@@ -231,12 +306,27 @@ def test_of_a_mail_in_an_mbox_no_more_is_kept_than_is_read() -> None:
     assert list(mails_of(io.BytesIO(b""))) == []
 
 
+def test_what_is_left_for_people_is_in_a_maildir_until_somebody_has_looked(tmp_path: Path) -> None:
+    box = tmp_path / "left"
+    assert keep_mail(box, "a", b"Subject: who are you?\n\n")
+    assert [path.read_bytes() for path in (box / "new").iterdir()] == [b"Subject: who are you?\n\n"]
+    assert (box / "new" / "a").stat().st_mode & 0o077 == 0
+    for number in range(MOST_KEPT - 1):
+        (box / "new" / str(number)).touch()
+    assert not keep_mail(box, "b", b"x")
+    (box / "new" / "a").rename(box / "cur" / "a:2,S")
+    assert keep_mail(box, "b", b"x")
+    assert list((box / "tmp").iterdir()) == []
+
+
 async def test_the_pipe_of_a_mail_server_takes_one_mail_and_asks_to_come_again_when_nothing_can_be_recorded(
     installed: Settings,
 ) -> None:
+    left = installed.data / "left"
+
     def piped(mail: bytes, **given: str) -> tuple[int, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "chopmark", "bounces"],
+            [sys.executable, "-m", "chopmark", "bounces", "--keep", str(left)],
             input=mail,
             env=environment(installed) | given,
             capture_output=True,
@@ -245,8 +335,10 @@ async def test_the_pipe_of_a_mail_server_takes_one_mail_and_asks_to_come_again_w
         )
         return done.returncode, (done.stdout + done.stderr).decode()
 
-    assert piped(vector("exchange") + b"x" * (1 << 21)) == (0, "no bounce of ours: too big\n")
+    assert piped(vector("exchange") + b"x" * (1 << 21)) == (0, "no bounce of ours: too big, kept\n")
+    assert [path.stat().st_size for path in (left / "new").iterdir()] == [MOST_OCTETS + 1]
     assert piped(vector("exchange")) == (0, "known already: failed 5.1.10\n")
+    assert len(list((left / "new").iterdir())) == 1
     code, said = piped(vector("exchange"), CHOPMARK_SMTP__BOUNCES="")
     assert (code, "smtp.bounces is not set" in said) == (TRY_AGAIN, True)
     code, said = piped(vector("exchange"), CHOPMARK_DATA=str(installed.data / "elsewhere"))

@@ -294,6 +294,9 @@ async def test_a_reminder_is_put_off_by_whoever_holds_it(alone: Alone, row: dict
         ({"report": "failed"}, 3, 3),  # a newer contact is the dead one
         ({"report": "delivered"}, None, None),
         ({"report": "failed", "message": "another"}, None, None),
+        ({"report": "undelivered"}, None, 2),
+        ({"report": "undelivered", "message": "another"}, 2, None),  # it was dead long ago, and has taken this one
+        ({"report": "undelivered", "message": "another"}, 3, 3),
     ],
 )
 async def test_a_report_that_came_first_marks_the_contact_when_the_reminder_ends(
@@ -308,6 +311,33 @@ async def test_a_report_that_came_first_marks_the_contact_when_the_reminder_ends
     assert await alone.values("unreachable_contacts", "customer", "version") == ({} if dead is None else {"A": dead})
     since = await alone.values("unreachable_contacts", "customer", "since")
     assert since == ({} if dead is None else {"A": 0 if known == 3 else alone.ago()})
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "left"),
+    [
+        ({"why": "returned"}, ReminderState.SENT, False),
+        ({"why": "returned", "version": 3}, ReminderState.SENT, True),
+        ({"why": "returned", "channel": "email"}, ReminderState.SENT, True),
+        ({"why": "returned", "customer": "B"}, ReminderState.SENT, True),
+        ({"why": "returned"}, ReminderState.UNKNOWN, True),
+        ({"why": "reported"}, ReminderState.SENT, True),
+        ({"why": "reported", "days": 59}, ReminderState.SENT, True),
+        ({"why": "reported", "days": 60}, ReminderState.SENT, False),
+    ],
+)
+async def test_what_is_taken_for_a_contact_takes_away_that_an_earlier_message_came_back(
+    alone: Alone, row: dict[str, Any], state: ReminderState, left: bool
+) -> None:
+    await reminder(alone)
+    await alone.people("B")
+    assert await claimed(alone) == ["R"]
+    told = {name: value for name, value in row.items() if name != "days"}
+    marked = {"customer": "A", "channel": "mobile", "version": 2, "since": alone.ago(days=row.get("days", 1)), **told}
+    await alone.add("unreachable_contacts", **marked)
+    outcome = Outcome(state, channel=Channel.MOBILE, contact_version=2)
+    assert await ReminderQueueRepository(alone.engine).end(leased(), "one", outcome, alone.now)
+    assert await alone.count("unreachable_contacts") == left
 
 
 async def test_without_a_contact_no_report_marks_any(alone: Alone) -> None:

@@ -119,3 +119,15 @@ async def test_a_dead_contact_is_no_channel(world: World) -> None:
     own = await shown(world, DAN)
     assert own.channels == ()
     assert {line.channel for line in own.lines} == {None}
+
+
+async def test_what_came_back_goes_by_the_other_channel_next_and_is_no_dead_contact(world: World) -> None:
+    await world.to_active(ANN)
+    await dead(world, ANN, "email", await version_of(world, ANN, "email"))
+    await world.change("UPDATE unreachable_contacts SET why = 'returned'")
+    await ask(world, Channel.EMAIL)
+    own = await shown(world)
+    assert set(own.channels) == {Channel.EMAIL, Channel.MOBILE}
+    assert {line.channel for line in own.lines} == {Channel.MOBILE}
+    await world.change("UPDATE unreachable_contacts SET version = version + 1")
+    assert {line.channel for line in (await shown(world)).lines} == {Channel.EMAIL}

@@ -6,6 +6,7 @@ import stat
 import sys
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Final
 
@@ -24,12 +25,16 @@ bounces_app = App(name="bounces", help="Mails that came back: they end the messa
 
 TRY_AGAIN: Final = 75
 """EX_TEMPFAIL of sysexits.h: the mail server keeps the mail and comes again."""
-_MOST: Final = (1 << 20) + 1
+MOST_KEPT: Final = 10_000
+"""So many mails for people fill no disk: strangers can write to the address of bounces."""
+_MOST: Final = (1 << 18) + 1
 """One octet more than is read of a mail (`messaging.bounces.MOST_OCTETS`)."""
 
 
 @bounces_app.default
-def bounces_command(source: Annotated[Path, Parameter(name="source")] = Path("-"), /) -> int:
+def bounces_command(
+    source: Annotated[Path, Parameter(name="source")] = Path("-"), /, *, keep: Path | None = None
+) -> int:
     """Take mails that came back to `smtp.bounces`.
 
     What is no bounce of ours is left alone, and is no fault. Exit code 75: nothing could be recorded now; a mail server
@@ -38,8 +43,11 @@ def bounces_command(source: Annotated[Path, Parameter(name="source")] = Path("-"
     Parameters
     ----------
     source:
-        `-`: one mail from a mail server's pipe. A folder: the new mails of a Maildir; bounces of ours are removed,
+        Nothing: one mail from a mail server's pipe. A folder: the new mails of a Maildir; bounces of ours are removed,
         the others are moved to `cur`, for people. A file: one mail or an mbox, which is not changed.
+    keep:
+        For one mail from a pipe: a Maildir into which a mail is put that is no bounce of ours, for people. Without it
+        such a mail is gone when the mail server has handed it over.
     """
     from chopmark.app.foundation import SystemEntropy
     from chopmark.app.gateways import GatewayUnfit
@@ -51,7 +59,7 @@ def bounces_command(source: Annotated[Path, Parameter(name="source")] = Path("-"
 
     configure_logging()
     try:
-        return run(take(Settings(), source, SystemEntropy()))
+        return run(take(Settings(), source, SystemEntropy(), keep))
     except Refused as refused:
         fault = str(refused.refusal.public)
     except (GatewayUnfit, NotReady, Unfit, OSError) as error:
@@ -62,13 +70,18 @@ def bounces_command(source: Annotated[Path, Parameter(name="source")] = Path("-"
     return TRY_AGAIN
 
 
-async def take(settings: Settings, source: Path, entropy: Entropy) -> int:
+async def take(settings: Settings, source: Path, entropy: Entropy, keep: Path | None = None) -> int:
     """Take the mails of `source`, and print what was done, without addresses. Raises OSError, and as `bounces_of`."""
     from chopmark.app.bounces import bounces_of
+    from chopmark.core.clock import new_id
+    from chopmark.messaging.bounces import Came
 
     async with bounces_of(settings, entropy) as bounces:
         if source == Path("-"):
-            say(_told(*await bounces.take(_piped(sys.stdin.buffer))))
+            octets = _piped(sys.stdin.buffer)
+            came, found = await bounces.take(octets)
+            kept = came is Came.OTHER and keep is not None and keep_mail(keep, new_id(entropy), octets)
+            say(_told(came, found) + (", kept" if kept else ""))
         else:
             await (_folder if _is_folder(source) else _file)(bounces, source)
     return 0
@@ -104,6 +117,19 @@ async def _folder(bounces: Bounces, folder: Path) -> None:
             else:
                 mail.unlink()
     _say_all(tally)
+
+
+def keep_mail(folder: Path, name: str, octets: bytes) -> bool:
+    """Put a mail into a Maildir, for people; False if `MOST_KEPT` are there that nobody has looked at."""
+    for part in ("tmp", "new", "cur"):
+        (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if sum(1 for _ in islice((folder / "new").iterdir(), MOST_KEPT)) == MOST_KEPT:
+        return False
+    written = folder / "tmp" / name
+    written.touch(mode=0o600)
+    written.write_bytes(octets)
+    written.rename(folder / "new" / name)
+    return True
 
 
 def _is_folder(source: Path) -> bool:

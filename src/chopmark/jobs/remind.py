@@ -58,11 +58,12 @@ class Opener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A contact that can be tried, or why there is none on this channel."""
+    """A contact that can be tried, or why there is none on this channel. `returned`: its last message came back."""
 
     channel: Channel
     contact: ContactRow | None
     why_not: str = ""
+    returned: bool = False
 
 
 class Reminding:
@@ -219,8 +220,9 @@ class Reminding:
     def _ways(self, reminder: Reminder, papers: ReminderPapers, now: datetime) -> list[_Way]:
         """Return the channels in their order, each with its contact or with why there is none."""
         wanted = papers.wishes.get(reminder.customer, NO_WISHES).channel
-        channels = self._rules.policy.channels(reminder.step, wanted)
-        return [_way(channel, reminder.customer, papers, now) for channel in channels]
+        ways = {channel: _way(channel, reminder.customer, papers, now) for channel in Channel}
+        returned = {channel for channel, way in ways.items() if way.returned}
+        return [ways[channel] for channel in self._rules.policy.channels(reminder.step, wanted, returned)]
 
     async def _end(self, reminder: Reminder, outcome: Outcome) -> None:
         await self._queue.end(reminder, self._holder, outcome, self._clock.now())
@@ -235,7 +237,8 @@ def _way(channel: Channel, customer: CustomerId, papers: ReminderPapers, now: da
     for dead in papers.dead:
         same = (dead.customer, dead.channel, dead.version) == (customer, channel, contact.version)
         if same and now < dead.since + DEAD_FOR:
-            return _Way(channel, None, dead.why)
+            tried = dead.why == Why.RETURNED.value
+            return _Way(channel, contact if tried else None, dead.why, returned=tried)
     return _Way(channel, contact)
 
 

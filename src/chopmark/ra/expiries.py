@@ -45,7 +45,7 @@ class Unreached(StrEnum):
     NO_CONTACT = "no_contact"
     """There is no contact that a gateway can reach and that the customer has not disputed."""
     BOUNCED = "bounced"
-    """A gateway says that the address takes no mail, and there is no other contact."""
+    """A gateway says that the address takes no mail, or returned the last one, and there is no other contact."""
     NUMBER_DEAD = "number_dead"
     """A gateway says that the number takes no messages, and there is no other contact."""
 
@@ -76,7 +76,7 @@ class Ending:
     contacts: int
     """How many contacts a reminder can be sent to."""
     dead: Channel | None
-    """The channel of a contact at which nothing arrives, as a gateway said."""
+    """The channel of a contact at which nothing arrives, or whose last message came back, as a gateway said."""
     sent: int
     """How many reminders were handed over for contacts at which messages arrive, as far as is known."""
     reminded_at: datetime | None

@@ -230,6 +230,10 @@ def dead(version: int, days: int) -> DeadContact:
         pytest.param(replace(PAPERS, contacts=[PHONE]), 0, 1, id="no mail"),
         pytest.param(replace(PAPERS, contacts=[replace(MAIL, disputed_at=NOW), PHONE]), 0, 1, id="not theirs"),
         pytest.param(replace(PAPERS, dead=[dead(4, 59)]), 0, 1, id="nothing arrives"),
+        pytest.param(replace(PAPERS, dead=[replace(dead(4, 1), why="returned")]), 0, 1, id="the last one came back"),
+        pytest.param(
+            replace(PAPERS, contacts=[MAIL], dead=[replace(dead(4, 1), why="returned")]), 1, 0, id="came back, no other"
+        ),
         pytest.param(replace(PAPERS, dead=[dead(4, 60)]), 1, 0, id="long ago"),
         pytest.param(replace(PAPERS, dead=[dead(3, 1)]), 1, 0, id="another address then"),
         pytest.param(replace(PAPERS, dead=[replace(dead(4, 1), customer=CustomerId("ben"))]), 1, 0, id="another's"),

@@ -1,6 +1,7 @@
 """Mails that come back, from programs that none of us wrote, and from people who would like to be believed."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,47 @@ def test_a_server_that_writes_addresses_large_or_in_brackets_changes_nothing() -
 )
 def test_what_is_no_notification_of_ours_is_left_alone(octets: bytes, why: Unread) -> None:
     assert read_bounce(octets, PATHS) is why
+
+
+def work(octets: bytes) -> int:
+    """How many functions are called while a mail is read."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        read_bounce(octets, PATHS)
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+SIZE = 1 << 14
+NESTED = b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (n, n) for n in range(MOST_PARTS - 1))
+GROUPS = b"Content-Type: multipart/report; boundary=r\n\n--r\nContent-Type: message/delivery-status\n\n"
+TYPE = b"Content-Type: multipart/report"
+
+
+@pytest.mark.parametrize(
+    ("begins", "goes_on", "most"),
+    [
+        (NESTED, b"\n", 25),
+        (GROUPS, b"A:\n\n", 25),
+        (GROUPS, b"--r\n\n", 25),
+        (b"", b"A: b\n", 25),
+        (TYPE, b"; a=b", 1),
+        (TYPE, b";\n a=b", 5),
+        (TYPE + b"; x=\xff", b"; a=b", 1),
+    ],
+    ids=["parts within parts", "recipients", "parts", "fields", "a type", "a folded type", "a type with other octets"],
+)
+def test_the_work_for_a_mail_grows_no_faster_than_its_size(begins: bytes, goes_on: bytes, most: int) -> None:
+    for size in (SIZE, 4 * SIZE):
+        assert work((begins + goes_on * size)[:size]) < most * size
 
 
 def test_a_mark_is_worth_nothing_with_another_key() -> None:

@@ -213,6 +213,8 @@ def test_the_text_about_a_fault_never_repeats_the_content(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
+        ("０ａ：０１", ["0A01"]),
+        ("\u200e0A01", ["0A01"]),
         ("0A:1b", ["0A1B"]),
         ("0x1F", ["1F"]),
         ("a b c", ["0ABC"]),

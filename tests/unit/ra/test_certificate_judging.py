@@ -198,6 +198,8 @@ def test_a_serial_number_whose_zero_the_ca_forgot_is_what_its_octets_are(
         ("無", Way.NONE),
         ("", Way.UNKNOWN),
         ("x", Way.UNKNOWN),
+        ("ＶＡＵＬＴ", Way.VAULT),
+        ("\u200evault\u200f", Way.VAULT),
     ],
 )
 def test_a_table_says_in_words_where_the_key_is(written: str, way: Way) -> None:

@@ -139,6 +139,7 @@ def table(folder: Path, *lines: tuple[bytes, str, str, str]) -> Path:
         ("Somebody", ("C1", "", ""), Found.MATCHED),
         ("Somebody", ("", ANN_ID, ""), Found.MATCHED),
         ("Somebody", ("", "", "f1-1"), Found.MATCHED),
+        ("Somebody", ("", "", "Ｆ１－１"), Found.MATCHED),
         ("Somebody", ("C1", ANN_ID, "F1-1"), Found.MATCHED),
         (f"p-{ANN_ID}", ("C1", "", "F1-1"), Found.MATCHED),
         ("Somebody", ("", "", ""), Found.NO_TEMPLATE),

@@ -165,6 +165,16 @@ def test_the_customers_channel_comes_first_and_the_other_one_stays() -> None:
     assert list(POLICY.channels(LAST, Channel.EMAIL)) == [Channel.EMAIL, Channel.MOBILE]
 
 
+def test_a_channel_whose_last_message_came_back_is_tried_last_whoever_wants_it() -> None:
+    back = {Channel.EMAIL}
+    assert list(POLICY.channels(OPENING, None, back)) == [Channel.MOBILE, Channel.EMAIL]
+    assert list(POLICY.channels(OPENING, Channel.EMAIL, back)) == [Channel.MOBILE, Channel.EMAIL]
+    assert list(POLICY.channels(LAST, None, back)) == [Channel.MOBILE, Channel.EMAIL]
+    assert list(POLICY.channels(OPENING, Channel.MOBILE, set(Channel))) == [Channel.MOBILE, Channel.EMAIL]
+    alone = replace(POLICY, early=(Channel.EMAIL,))
+    assert list(alone.channels(OPENING, None, back)) == [Channel.EMAIL]
+
+
 def test_rules_that_leave_no_hours_or_no_channel_are_refused() -> None:
     with pytest.raises(ValueError, match="no hours"):
         replace(POLICY, sending=Hours(time(9), time(13)))

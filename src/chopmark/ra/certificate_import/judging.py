@@ -19,6 +19,7 @@ from chopmark.ra.certificate_import.tables import Cell
 from chopmark.ra.former_issuers import FormerIssuers
 from chopmark.ra.former_keys import may_prove
 from chopmark.ra.imported import Fingerprint, Way
+from chopmark.tw.text import compact
 
 _UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
@@ -119,4 +120,4 @@ _WAYS: Final = {
 
 def way_of(cells: Mapping[Cell, str]) -> Way:
     """Return where the key is stored, by the words of a table."""
-    return _WAYS.get(cells.get(Cell.KEY, "").strip().lower(), Way.UNKNOWN)
+    return _WAYS.get(compact(cells.get(Cell.KEY, "")).lower(), Way.UNKNOWN)

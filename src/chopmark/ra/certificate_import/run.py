@@ -44,6 +44,7 @@ from chopmark.ra.former_issuers import FormerIssuers
 from chopmark.ra.imported import ImportedCertificate, ImportedState, Way
 from chopmark.tw.customer_number import parse_customer_number
 from chopmark.tw.person_id import parse_person_id
+from chopmark.tw.text import capitals
 from chopmark.tw.zone import local_date
 
 Progress = Callable[[int, int], None]
@@ -325,7 +326,7 @@ def _said(cells: Mapping[Cell, str]) -> frozenset[Named]:
     if written := cells.get(Cell.CUSTOMER, "").strip():
         customer = parse_customer_number(written)
         said.add(Named(Names.CUSTOMER, written if isinstance(customer, Refusal) else customer))
-    if account := cells.get(Cell.ACCOUNT, "").strip().upper():
+    if account := capitals(cells.get(Cell.ACCOUNT, "")):
         said.add(Named(Names.ACCOUNT, account))
     return frozenset(said)
 

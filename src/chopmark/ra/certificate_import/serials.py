@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import IO, Final
 
 from chopmark.ra.certificate_import.tables import Cell
+from chopmark.tw.text import compact
 
 _HEX: Final = re.compile(r"(?:0[xX])?([0-9A-Fa-f]{1,40})")
 _SAID: Final = (Cell.CUSTOMER, Cell.PERSON_ID, Cell.ACCOUNT, Cell.KEY)
@@ -54,7 +55,7 @@ class Serials:
 
 def serials_in(written: str) -> list[str]:
     """Return the serial numbers that a cell may mean, in the form of `pki.x509.serial_hex`."""
-    bare = re.sub(r"[\s:]", "", written)
+    bare = compact(written).replace(":", "")
     found = _HEX.fullmatch(bare)
     if found is None:
         return []

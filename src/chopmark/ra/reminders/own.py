@@ -40,10 +40,14 @@ class ToldReminder:
 
 @dataclass(frozen=True, slots=True)
 class OwnRows:
-    """What the store has of a customer's reminders. `dead` are versions of contacts at which nothing arrives."""
+    """What the store has of a customer's reminders.
+
+    `dead` are versions of contacts at which nothing arrives, and `returned` those whose last message came back.
+    """
 
     told: Sequence[ToldReminder]
     dead: Collection[tuple[Channel, int]]
+    returned: Collection[tuple[Channel, int]] = ()
 
 
 class OwnReminderRows(Protocol):
@@ -113,7 +117,8 @@ class CustomerReminders:
             return OwnReminders(None, (), wishes, self._reached(snapshot, ()), ())
         rows = await self._rows.of(caller.customer, present.serial, now - DEAD_FOR)
         channels = self._reached(snapshot, rows.dead)
-        lines = self._lines(caller.customer, present, rows, wishes, channels, now)
+        returned = {one.channel for one in snapshot.contacts if (one.channel, one.version) in rows.returned}
+        lines = self._lines(caller.customer, present, rows, wishes, channels, returned, now)
         return OwnReminders(present, lines, wishes, channels, self._pauses(present, lines, now))
 
     async def ask(self, caller: Caller, channel: Channel | None, paused_until: date | None) -> None:
@@ -181,6 +186,7 @@ class CustomerReminders:
         rows: OwnRows,
         wishes: Wishes,
         channels: tuple[Channel, ...],
+        returned: Collection[Channel],
         now: datetime,
     ) -> tuple[ReminderLine, ...]:
         """Return the stored reminders, and for all other steps what the plan foresees."""
@@ -197,7 +203,7 @@ class CustomerReminders:
             if due is None:
                 continue
             paused = wishes.paused_until is not None and due < wishes.paused_until and not self._policy.is_urgent(step)
-            order = self._policy.channels(step, wishes.channel)
+            order = self._policy.channels(step, wishes.channel, returned)
             channel = next((one for one in order if one in channels), None)
             lines.append(ReminderLine(step, due, ReminderState.PLANNED, channel, paused))
         return tuple(lines)

@@ -1,6 +1,6 @@
 """The firm's rules for when customers are reminded that a certificate ends, as data. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import time, timedelta
 
@@ -113,7 +113,12 @@ class ReminderPolicy:
         """Tell whether the step is within the last `urgent_days`."""
         return step.days is not None and step.days <= self.urgent_days
 
-    def channels(self, step: Step, wanted: Channel | None = None) -> Sequence[Channel]:
-        """Return the channels in the order in which they are tried; the one that the customer wants comes first."""
+    def channels(
+        self, step: Step, wanted: Channel | None = None, returned: Collection[Channel] = ()
+    ) -> Sequence[Channel]:
+        """Return the channels in the order in which they are tried; the one that the customer wants comes first.
+
+        Those from which the last message came back come last, even where the customer wants one of them.
+        """
         ours = self.urgent if self.is_urgent(step) else self.early
-        return ours if wanted is None else sorted(ours, key=lambda channel: channel is not wanted)
+        return sorted(ours, key=lambda channel: (channel in returned, wanted is not None and channel is not wanted))

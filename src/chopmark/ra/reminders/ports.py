@@ -55,6 +55,8 @@ class Why(StrEnum):
     NO_CONTACT = "no_contact"
     DISPUTED = "disputed"
     CRASHED = "crashed"
+    RETURNED = "returned"
+    """The last message to this contact came back, for a reason that says nothing about the address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ NO_WISHES = Wishes()
 
 @dataclass(frozen=True, slots=True)
 class DeadContact:
-    """A contact at which nothing arrives, as a gateway said."""
+    """A contact at which nothing arrives, as a gateway said, or whose last message came back (`Why.RETURNED`)."""
 
     customer: CustomerId
     channel: Channel

@@ -59,7 +59,8 @@ reminder_preferences = Table(
     integer("paused_until", null=True),
     integer("changed_at"),
 )
-# Contacts that a gateway called dead. A changed contact has another version and is not meant.
+# Contacts that a gateway called dead, and those whose last message came back (`returned`): these are tried last. A
+# changed contact has another version and is not meant.
 unreachable_contacts = Table(
     "unreachable_contacts",
     metadata,

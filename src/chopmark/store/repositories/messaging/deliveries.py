@@ -14,6 +14,7 @@ from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, in_turn, query, whole
 from chopmark.store.repositories.leases import LOCK
+from chopmark.store.repositories.unreachable import IN_PLACE, RETURNED
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
 _BEGIN = """
@@ -93,21 +94,18 @@ RETURNING gateway, provider_id
 """
 # A reminder that did not arrive within a day tells that nothing arrives at this contact, and so does a notice. A code's
 # life is too short to tell: the phone may have been off.
-_DEAD = """
+_DEAD = f"""
 INSERT INTO unreachable_contacts (customer, channel, version, why, since)
-SELECT customer, channel, MAX(version), 'reported', CAST(:now AS BIGINT) FROM (
+SELECT customer, channel, MAX(version), CAST(:why AS TEXT), CAST(:now AS BIGINT) FROM (
   SELECT r.customer AS customer, r.channel AS channel, r.contact_version AS version
   FROM deliveries d JOIN reminders r ON r.id = d.message
-  WHERE {which}
+  WHERE {{which}}
   UNION ALL
   SELECT w.customer AS customer, w.channel AS channel, w.contact_version AS version
   FROM deliveries d JOIN work w ON w.id = d.message AND w.kind = 'notice'
-  WHERE {which}
+  WHERE {{which}}
 ) m WHERE m.customer IS NOT NULL AND m.channel IS NOT NULL AND m.version IS NOT NULL
-GROUP BY customer, channel
-ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
-WHERE unreachable_contacts.version <= excluded.version
-"""
+GROUP BY customer, channel{IN_PLACE}"""
 _FREED = """
 DELETE FROM unreachable_contacts WHERE EXISTS (
   SELECT 1 FROM deliveries d LEFT JOIN reminders r ON r.id = d.message LEFT JOIN work w ON w.id = d.message
@@ -116,6 +114,7 @@ DELETE FROM unreachable_contacts WHERE EXISTS (
     AND COALESCE(r.channel, w.channel) = unreachable_contacts.channel
     AND COALESCE(r.contact_version, w.contact_version) = unreachable_contacts.version)
 """
+_WHY: Final = {ReportState.FAILED: "reported", ReportState.UNDELIVERED: RETURNED}
 FIRST_ASKED: Final = timedelta(seconds=30)
 ASKED_FOR: Final = timedelta(days=1)
 SETTLED_WITHIN: Final = timedelta(minutes=10)
@@ -233,6 +232,6 @@ def _ending(which: str, report: Report, now: datetime, named: dict[str, str]) ->
         guard(_REPORTED.format(which=which), **said),
         query(_SAID.format(which=which), outcome=_OUTCOMES[state.value], **named),
     )
-    if state is ReportState.FAILED:
-        return (*ending, query(_DEAD.format(which=which), now=ms(now), **named))
+    if state in _WHY:
+        return (*ending, query(_DEAD.format(which=which), why=_WHY[state], now=ms(now), **named))
     return (*ending, query(_FREED.format(which=which), **named)) if state is ReportState.DELIVERED else ending

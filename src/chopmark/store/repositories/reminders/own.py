@@ -11,13 +11,14 @@ from chopmark.ra.reminders.ports import ReminderState
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, query
+from chopmark.store.repositories.unreachable import RETURNED
 
 _TOLD = """
 SELECT x.step, r.state, r.channel, COALESCE(r.ended_at, r.due_at) AS at
 FROM reminded_certificates x JOIN reminders r ON r.id = x.reminder
 WHERE x.certificate = :certificate AND r.customer = :customer ORDER BY r.due_at
 """
-_DEAD = "SELECT channel, version FROM unreachable_contacts WHERE customer = :customer AND since > :since"
+_DEAD = "SELECT channel, version, why FROM unreachable_contacts WHERE customer = :customer AND since > :since"
 
 
 class OwnReminderRepository:
@@ -32,10 +33,14 @@ class OwnReminderRepository:
         def script() -> Script[OwnRows]:
             told = yield query(_TOLD, customer=customer, certificate=certificate)
             dead = yield query(_DEAD, customer=customer, since=ms(dead_since))
-            known = frozenset((Channel(row["channel"]), int(row["version"])) for row in dead)
-            return OwnRows(tuple(map(_told, told)), known)
+            returned = frozenset(_version(row) for row in dead if row["why"] == RETURNED)
+            return OwnRows(tuple(map(_told, told)), frozenset(map(_version, dead)) - returned, returned)
 
         return await self._engine.read(script)
+
+
+def _version(row: Row) -> tuple[Channel, int]:
+    return Channel(row["channel"]), int(row["version"])
 
 
 def _told(row: Row) -> ToldReminder:

@@ -11,7 +11,7 @@ from chopmark.audit.record import AuditRecord
 from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.attempts import Attempt, Fate
 from chopmark.messaging.ports import FaultReason
-from chopmark.ra.reminders.policy import Step
+from chopmark.ra.reminders.policy import DEAD_FOR, Step
 from chopmark.ra.reminders.ports import (
     DeadContact,
     LivingCertificate,
@@ -28,6 +28,7 @@ from chopmark.store.repositories.leases import LOCK
 from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
 from chopmark.store.repositories.reminders.plans import LISTED
+from chopmark.store.repositories.unreachable import IN_PLACE, RETURNED
 
 LEASE: Final = timedelta(seconds=60)
 LONGEST_RETRY_MS: Final = 3_600_000
@@ -105,13 +106,19 @@ ON CONFLICT (customer, channel) DO UPDATE SET version = :version, why = :why, si
 WHERE unreachable_contacts.version <= :version
 """
 # The gateway may have reported before we had written which contact it was.
-_REPORTED_DEAD = """
+_REPORTED_DEAD = f"""
 INSERT INTO unreachable_contacts (customer, channel, version, why, since)
-SELECT CAST(:customer AS TEXT), CAST(:channel AS TEXT), CAST(:version AS BIGINT), 'reported', CAST(:now AS BIGINT)
-WHERE CAST(:version AS BIGINT) IS NOT NULL
-  AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = :id AND d.report = 'failed')
-ON CONFLICT (customer, channel) DO UPDATE SET version = excluded.version, why = excluded.why, since = excluded.since
-WHERE unreachable_contacts.version <= excluded.version
+SELECT CAST(:customer AS TEXT), CAST(:channel AS TEXT), CAST(:version AS BIGINT),
+  CASE WHEN MIN(d.report) = 'failed' THEN 'reported' ELSE '{RETURNED}' END, CAST(:now AS BIGINT)
+FROM deliveries d
+WHERE d.message = :id AND d.report IN ('failed', 'undelivered') AND CAST(:version AS BIGINT) IS NOT NULL
+GROUP BY d.message{IN_PLACE}"""
+# A message was taken for this contact. What came back before says no more where the next one goes, and what is so old
+# that the contact was tried again says nothing.
+_TAKEN = f"""
+DELETE FROM unreachable_contacts WHERE customer = :customer AND channel = CAST(:channel AS TEXT)
+  AND version = CAST(:version AS BIGINT) AND (why = '{RETURNED}' OR since <= :dead_since)
+  AND CAST(:state AS TEXT) = 'sent'
 """
 _PUT = """
 INSERT INTO reminder_preferences (customer, channel, language, paused_until, changed_at)
@@ -216,10 +223,11 @@ class ReminderQueueRepository:
         }
         ended = guard(_END, id=reminder.id, holder=holder, now=ms(now), **values)
         contact = {"customer": reminder.customer, "channel": values["channel"], "version": outcome.contact_version}
+        taken = query(_TAKEN, dead_since=ms(now - DEAD_FOR), state=values["state"], **contact)
         reported = query(_REPORTED_DEAD, id=reminder.id, now=ms(now), **contact)
 
         def script() -> Script[bool]:
-            return (yield from at_once(ended, reported)) is not None
+            return (yield from at_once(ended, taken, reported)) is not None
 
         return await self._engine.run(script)
 
