@@ -81,6 +81,18 @@ async def test_one_that_fails_is_told_again_later_and_those_before_it_are_not(wo
     assert await world.ca_state(old[2]) == ("revoked", "superseded")
 
 
+async def test_one_that_fails_keeps_none_behind_it_from_being_told(world: World) -> None:
+    old = await superseded(world)
+    telling = Telling(world.services.ra.revocation, old[0], ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        await endings(world, telling).once()
+    assert telling.told == old[1:]
+    assert await endings(world, telling).once() == 0, "it waits, so that the job works meanwhile"
+    world.clock.later(minutes=1)
+    assert await world.once("revoke") == 1
+    assert await world.ca_state(old[0]) == ("revoked", "superseded")
+
+
 async def claimed(world: World, holder: str) -> list[OutboxJob]:
     return await world.services.messaging.outbox.claim((OutboxJobKind.REVOKE,), 10, holder, world.clock.now(), 2)
 

@@ -176,15 +176,15 @@ async def test_a_database_whose_disk_is_gone_is_not_made_anew_and_is_used_again_
         fault.sqlite_errorcode = sqlite3.SQLITE_IOERR
         raise fault
 
-    path.rename(away)
+    await asyncio.to_thread(path.rename, away)
     async with asyncio.timeout(30):
         for script in (fails, ns):  # the second one finds no file: the writer has dropped its connection
             with pytest.raises(Refused):
                 await engine.run(script)
         with pytest.raises(Refused):
             await anext(engine.stream("SELECT n FROM things", {}))
-        assert not path.exists()
-        away.rename(path)
+        assert not await asyncio.to_thread(path.exists)
+        await asyncio.to_thread(away.rename, path)
         await engine.run(add, 2)
         assert await engine.run(ns) == {2}
         await engine.close()

@@ -41,6 +41,15 @@ async def test_when_what_is_wrong_is_said_depends_on_what_was_said_of_it(
     assert found == {"well_at": None, "over_at": None, "facts": '{"reason": "timeout"}', "grade": 1, "seen_at": now}
 
 
+async def test_an_alarm_of_a_later_release_is_left_to_it_and_keeps_no_other_from_being_told(alone: Alone) -> None:
+    store, now = AlarmRepository(alone.engine), alone.ago()
+    await alone.add("alarms", subject="a", kind="of_tomorrow", grade=1, since=now, seen_at=now, due_at=now - 1)
+    await store.raised(Alarm(DOWN, "b"), alone.now)
+    assert [due.alarm.subject for due in await store.lasting()] == ["b"]
+    assert [due.alarm.subject for due in await store.claim(alone.now, LEASE_S)] == ["b"]
+    assert await alone.values("alarms", "subject", "leased_until") == {"a": 0, "b": now + LEASE_S * 1000}
+
+
 async def test_what_is_said_once_only_is_not_said_again_though_it_seemed_well(alone: Alone) -> None:
     store, alarm = AlarmRepository(alone.engine), Alarm(DOWN, "a", {}, ONCE)
     await store.raised(alarm, alone.now)

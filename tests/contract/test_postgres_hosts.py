@@ -123,6 +123,23 @@ async def test_a_host_that_swallows_everything_does_not_hide_the_next_and_is_ask
         await engine.close()
 
 
+@pytest.mark.parametrize("kind", ["stream", "snapshot"])
+async def test_a_stream_whose_connection_is_lost_is_unavailable_and_not_a_fault(postgres_cluster, postgres_dsn, kind):
+    engine = await open_engine(postgres_dsn)
+    many = "SELECT n FROM generate_series(1, 100000) AS s (n)"
+    async with contextlib.AsyncExitStack() as stack:
+        source = engine if kind == "stream" else await stack.enter_async_context(engine.snapshot())
+        streams = [source.stream(many, {}, 10) for _ in range(2)]
+        for stream in streams:
+            await anext(stream)
+        assert await end_sessions(postgres_cluster, postgres_dsn) >= 2
+        for stream in streams:
+            with pytest.raises(Refused) as refused:
+                await anext(stream)
+            assert refused.value.refusal.kind is Kind.UNAVAILABLE
+    await engine.close()
+
+
 async def test_a_standby_alone_is_unavailable_and_not_a_fault():
     with postgres.running() as first, postgres.following(first) as second:
         url = f"{second.dsn()}&target_session_attrs=read-write"

@@ -235,7 +235,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/va/former.py": ("tests/contract/test_guards_former.py", *_FORMER),
     "jobs/alarms.py": ("tests/unit/messaging/test_alarms.py", *_ALARMS),
     "jobs/deliver.py": ("tests/contract/test_delivery.py", *_GATEWAYS),
-    "jobs/remind.py": ("tests/contract/test_reminders.py", *_REMINDERS),
+    "jobs/remind.py": ("tests/unit/jobs/test_remind.py", "tests/contract/test_reminders.py", *_REMINDERS),
     "limits/blocks.py": ("tests/contract/test_sms_limits.py",),
     "limits/crowd.py": ("tests/unit/limits/test_crowd.py", "tests/contract/test_guards_clients.py"),
     "limits/places.py": ("tests/unit/limits/test_places.py",),

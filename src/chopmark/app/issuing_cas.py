@@ -15,10 +15,10 @@ from chopmark.ca.journaled import CaJournal
 from chopmark.ca.ports import Issuer, IssuerRow
 from chopmark.ca.shipped import profile_named, shipped_profiles
 from chopmark.core.clock import Clock
+from chopmark.core.each import each
 from chopmark.core.types import IssuerId
 from chopmark.keys.file import KeyFileError
 from chopmark.keys.keyring import NoDevice, NoShares
-from chopmark.keys.ports import SignerUnavailable
 from chopmark.pki.publication import ROOT, Publication
 from chopmark.pki.x509 import IssuerView, not_after, spki_der
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
@@ -297,16 +297,8 @@ def living(cas: Sequence[Ca], now: datetime) -> tuple[Ca, ...]:
 
 
 async def for_each_living(cas: Sequence[Ca], clock: Clock, job: Callable[[Ca], Awaitable[int]]) -> int:
-    """Do a job for each living CA; return how much was done. One whose key cannot be reached delays no other."""
-    done, away = 0, None
-    for ca in living(cas, clock.now()):
-        try:
-            done += await job(ca)
-        except SignerUnavailable as unavailable:
-            away = unavailable
-    if away is not None:
-        raise away
-    return done
+    """Do a job for each living CA; return how much was done. One for which it fails delays no other."""
+    return sum(await each(living(cas, clock.now()), job))
 
 
 async def endings(cas: Sequence[Ca], status: StatusRepository, now: datetime) -> list[Ending]:

@@ -1,6 +1,6 @@
 """What operators are told: which ways there are to them, and what the worker looks at for their sake."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,10 +10,12 @@ from chopmark.app.gateways import mail_gateway
 from chopmark.app.issuing_cas import Ending, endings
 from chopmark.app.services import Services
 from chopmark.app.settings import Settings
+from chopmark.core.each import each
 from chopmark.core.types import Secret
 from chopmark.jobs.alarms import EVERY_S, OperatorsTold
 from chopmark.jobs.loop import Task
 from chopmark.messaging.alarms import Alarm, AlarmKind, Teller, ending_alarm
+from chopmark.messaging.ports import Gateway
 from chopmark.messaging.probes import Shown
 from chopmark.messaging.tellers import MailTeller, apprise_tellers
 from chopmark.pki.x509 import not_after, read_certificates
@@ -73,21 +75,31 @@ class EndingsLook:
         self._reached_at: datetime | None = None
 
     async def look(self, now: datetime) -> None:
-        """Raise what ends within thirty days, and say of what was renewed."""
-        if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOKS_EVERY:
-            return
-        self._looked_at = now
-        found = await endings_here(self._services, now)
-        reaching = self._reached_at is None or not self._reached_at <= now < self._reached_at + REACHES_EVERY
-        if reaching:
+        """Raise what ends within thirty days, and say of what was renewed. A look that fails is had again."""
+        await each((self._here, self._there), lambda part: part(now))
+
+    async def _here(self, now: datetime) -> None:
+        if self._looked_at is None or not self._looked_at <= now < self._looked_at + LOOKS_EVERY:
+            for ending in await endings_here(self._services, now):
+                await self._say(ending, now)
+            self._looked_at = now
+
+    async def _there(self, now: datetime) -> None:
+        if self._reached_at is None or not self._reached_at <= now < self._reached_at + REACHES_EVERY:
+            await each(self._services.messaging.gateways, lambda gateway: self._of_gateway(gateway, now))
             self._reached_at = now
-            found += [ending async for ending in endings_there(self._services)]
-        for ending in found:
-            alarm = ending_alarm(ending.what, ending.until, now, ending.remedy, ending.first)
-            if alarm is not None:
-                await self._store.raised(alarm, now)
-            else:
-                await self._store.well(f"ending:{ending.what}", now)
+
+    async def _of_gateway(self, gateway: Gateway, now: datetime) -> None:
+        ending = await ending_there(gateway)
+        if ending is not None:
+            await self._say(ending, now)
+
+    async def _say(self, ending: Ending, now: datetime) -> None:
+        alarm = ending_alarm(ending.what, ending.until, now, ending.remedy, ending.first)
+        if alarm is not None:
+            await self._store.raised(alarm, now)
+        else:
+            await self._store.well(f"ending:{ending.what}", now)
 
 
 async def endings_here(services: Services, now: datetime) -> list[Ending]:
@@ -117,11 +129,10 @@ def _first(path: Path) -> bytes | None:
     return None
 
 
-async def endings_there(services: Services) -> AsyncIterator[Ending]:
-    """Yield when the certificates end that gateways show; one that cannot be reached is said by whoever needs it."""
-    for gateway in services.messaging.gateways:
-        if isinstance(gateway, Shown):
-            until = await gateway.certificate_until()
-            if until is not None:
-                remedy = "its provider has to renew it, or no code goes out over it"
-                yield Ending(f"the TLS certificate of the gateway {gateway.name}", until, remedy)
+async def ending_there(gateway: Gateway) -> Ending | None:
+    """Return when the certificate ends that a gateway shows; one that cannot be reached is said by whoever needs it."""
+    until = await gateway.certificate_until() if isinstance(gateway, Shown) else None
+    if until is None:
+        return None
+    remedy = "its provider has to renew it, or no code goes out over it"
+    return Ending(f"the TLS certificate of the gateway {gateway.name}", until, remedy)

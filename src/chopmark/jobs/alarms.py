@@ -7,6 +7,7 @@ from hashlib import sha256
 import structlog
 
 from chopmark.core.clock import Clock
+from chopmark.core.each import each, outcomes
 from chopmark.messaging.alarms import AlarmStore, Due, Note, Teller, written
 
 LEASE_S = 120
@@ -30,14 +31,22 @@ class OperatorsTold:
         self._installation = installation
 
     async def once(self) -> int:
-        """Tell what is due; return how many alarms were told. What nobody took is told again when its lease is over."""
-        for look in self._looks:
-            await look(self._clock.now())
-        told = 0
-        for due in await self._store.claim(self._clock.now(), LEASE_S):
-            if (due.over and not due.told) or await self._told(due):
-                await self._store.said(due, self._clock.now())
-                told += 1
+        """Tell what is due; return how many alarms were told. What nobody took is told again when its lease is over.
+
+        A look that fails keeps no other from being had, and no alarm from being told.
+        """
+        looked = await outcomes(self._looks, lambda look: look(self._clock.now()))
+        told = await each(await self._store.claim(self._clock.now(), LEASE_S), self._tell)
+        for _, failure in looked:
+            if failure is not None:
+                raise failure
+        return sum(told)
+
+    async def _tell(self, due: Due) -> bool:
+        """Tell one alarm, unless it was over before it was told; False when nobody took it."""
+        told = (due.over and not due.told) or await self._told(due)
+        if told:
+            await self._store.said(due, self._clock.now())
         return told
 
     async def _told(self, due: Due) -> bool:

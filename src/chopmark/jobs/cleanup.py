@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from chopmark.core.clock import Clock
+from chopmark.core.each import each
 from chopmark.tw.zone import TAIPEI
 
 BEGINS: Final = timedelta(hours=2)
@@ -52,21 +53,28 @@ class CleanUp:
     async def once(self) -> int:
         """Do this night's clean-up unless it is finished; return how many rows it deleted if more may be left, else 0.
 
-        Where another worker has the lease this one does nothing and returns 0.
+        Where another worker has the lease this one does nothing and returns 0. A kind of rows that cannot be deleted
+        keeps no other kind from it; then the night is not finished, and what was raised is raised here.
         """
         night = (self._clock.now().astimezone(TAIPEI) - BEGINS).date().isoformat()
         if await self._lives.cleaned() == night:
             return 0
-        gone = 0
-        for number in range(self._lives.count):
-            for _ in range(MOST_BATCHES):
-                deleted = await self._lives.delete(number, self._holder, self._clock.now())
-                if deleted is None:
-                    return 0
-                gone += deleted
-                if deleted < self._lives.batch:
-                    break
-            else:
-                return gone
+        left = [one for one in await each(range(self._lives.count), self._kind) if one != 0]
+        if None in left:
+            return 0
+        if left:
+            return sum(one for one in left if one is not None)
         await self._lives.mark(night)
         return 0
+
+    async def _kind(self, number: int) -> int | None:
+        """Delete rows of a kind. Return 0 when none is left to delete, else how many went; None without the lease."""
+        gone = 0
+        for _ in range(MOST_BATCHES):
+            deleted = await self._lives.delete(number, self._holder, self._clock.now())
+            if deleted is None:
+                return None
+            gone += deleted
+            if deleted < self._lives.batch:
+                return 0
+        return gone

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from chopmark.audit.journal import Line
+from chopmark.core.each import each
 from chopmark.jobs.loop import Job, Task
 
 GOES_ON = frozenset({"clock", "journal", "responder", "watch", "presign", "publish"})
@@ -38,8 +39,7 @@ class JournalCheck:
     async def once(self) -> int:
         """Compare once and make the missing changes; return 0, because there is never more to do at once."""
         await self._watch.look()
-        for line in self._watch.undone():
-            await self._redo([line])
+        await each([[line] for line in self._watch.undone()], self._redo)
         return 0
 
 

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from chopmark.core.clock import Clock
+from chopmark.core.each import each
 from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import OrderId, OrderState
 from chopmark.ra.enrolment import Enrolment
@@ -59,7 +60,7 @@ class Resume:
     async def overdue(self) -> int:
         """End orders that have expired, and those whose certificate was never proved; return how many were ended.
 
-        The customer's earlier certificate stays as it is.
+        The customer's earlier certificate stays as it is. An order that cannot be ended keeps no other from it.
         """
         now = self._clock.now()
         unsubmitted = tuple(
@@ -68,6 +69,4 @@ class Resume:
         )
         late = await self._orders.stuck(unsubmitted, now, BATCH)
         unproven = await self._orders.stuck((OrderState.ISSUED.value,), now - self._policy.unproven_after, BATCH)
-        for order in (*late, *unproven):
-            await self._enrolment.expire(order)
-        return len(late) + len(unproven)
+        return len(await each((*late, *unproven), self._enrolment.expire))

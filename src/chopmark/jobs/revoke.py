@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from chopmark.audit.record import AuditRecord
 from chopmark.core.clock import Clock
+from chopmark.core.each import outcomes
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Serial
 from chopmark.messaging.ports import Outbox, OutboxJob, OutboxJobKind
@@ -41,18 +42,19 @@ class Endings:
     async def once(self) -> int:
         """Tell the CA what is queued, and return how many outbox rows were claimed.
 
-        A row that fails is tried again, after a longer wait each time.
+        A row that fails is tried again, after a longer wait each time, and keeps no other row from being told.
         """
         kinds = OutboxJobKind.REVOKE, OutboxJobKind.HOLD
         works = await self._works.claim(kinds, BATCH, self._holder, self._clock.now(), LEASE_S)
-        told: list[OutboxJob] = []
-        try:
-            for work in works:
-                if await self._tell(work):
-                    told.append(work)  # noqa: PERF401 - a row that was told is closed even when the next one fails
-        finally:
-            if told:
-                await self._works.done_all(told, self._holder, self._clock.now(), "told")
+        tried = await outcomes(works, self._tell)
+        told = [work for work, outcome in tried if outcome is True]
+        if told:
+            await self._works.done_all(told, self._holder, self._clock.now(), "told")
+        failed = [(work, outcome) for work, outcome in tried if isinstance(outcome, BaseException)]
+        for work, failure in failed:
+            await self._later(work, type(failure).__name__)
+        if failed:
+            raise failed[0][1]
         return len(works)
 
     async def _tell(self, work: OutboxJob) -> bool:
@@ -69,7 +71,10 @@ class Endings:
             else:
                 await self._revocation.at_ca(serial, str(work.facts["reason"]))
         except Refused as refused:
-            wait = timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
-            await self._works.retry(work, self._holder, self._clock.now() + wait, refused.refusal.kind.value)
+            await self._later(work, refused.refusal.kind.value)
             return False
         return True
+
+    async def _later(self, work: OutboxJob, why: str) -> None:
+        wait = timedelta(seconds=min(LONGEST_WAIT_S, 2**work.attempts))
+        await self._works.retry(work, self._holder, self._clock.now() + wait, why)

@@ -13,11 +13,15 @@ from enum import StrEnum
 from typing import Final, Protocol, runtime_checkable
 
 from chopmark.core.clock import Clock
+from chopmark.core.each import each, outcomes
+from chopmark.core.refusal import Kind, Refused
 from chopmark.core.types import Secret
 from chopmark.messaging.ports import Gateway
 
 ASKED_AT_ONCE: Final = 50
 SHORTEST_SECRET: Final = 32
+MOST_ARRIVED: Final = 10_000
+"""So many reports are kept while the database is away, the newest ones."""
 
 
 class ReportState(StrEnum):
@@ -116,6 +120,8 @@ class DeliveryReports:
         self._gateways: Mapping[str, Reports] = {one.name: one for one in gateways if isinstance(one, Reports)}
         self._store = store
         self._clock = clock
+        self._arrived: list[tuple[str, Report]] = []
+        """Reports that came over connections and are not stored yet, each with its gateway."""
 
     async def came(self, gateway: str, secret: str, fields: Mapping[str, str]) -> bool:
         """Receive a report at an address; False if there is no such address.
@@ -134,19 +140,31 @@ class DeliveryReports:
     async def ask(self) -> int:
         """Store the reports that came over connections, and ask for the others.
 
-        Return how many messages were asked for.
+        Return how many messages were asked for. While the database is away the reports that came are kept. A gateway
+        that fails keeps no other from being asked.
         """
-        for name, one in self._gateways.items():
-            for report in one.arrived() if isinstance(one, Arriving) else ():
-                await self._keep(name, report)
+        await self._store_arrived()
         now = self._clock.now()
         due = await self._store.unreported(sorted(self._gateways), now, ASKED_AT_ONCE)
-        for name, one in self._gateways.items():
-            numbers = [message.provider_id for message in due if message.gateway == name]
-            if numbers:
-                for report in await one.ask(numbers):
-                    await self._keep(name, report)
+        await each(self._gateways.items(), lambda named: self._ask(*named, due))
         return len(due)
+
+    async def _store_arrived(self) -> None:
+        for name, one in self._gateways.items():
+            if isinstance(one, Arriving):
+                self._arrived += [(name, report) for report in one.arrived()]
+        arrived, self._arrived = self._arrived[-MOST_ARRIVED:], []
+        tried = await outcomes(arrived, lambda named: self._keep(*named))
+        failed = [(named, failure) for named, failure in tried if failure is not None]
+        self._arrived = [named for named, failure in failed if _is_away(failure)]
+        for _, failure in failed:
+            raise failure
+
+    async def _ask(self, name: str, one: Reports, due: Sequence[Unreported]) -> None:
+        numbers = [message.provider_id for message in due if message.gateway == name]
+        if numbers:
+            for report in await one.ask(numbers):
+                await self._keep(name, report)
 
     async def settle(self) -> int:
         """Add reports that came before their message was known to that message; return how many there were."""
@@ -155,3 +173,8 @@ class DeliveryReports:
     async def _keep(self, gateway: str, report: Report | None) -> None:
         if report is not None and report.state is not ReportState.WAITING:
             await self._store.reported(gateway, report, self._clock.now())
+
+
+def _is_away(failure: BaseException) -> bool:
+    """Tell whether the database was away. A report that it refuses for another reason would be refused again."""
+    return isinstance(failure, Refused) and failure.refusal.kind is Kind.UNAVAILABLE

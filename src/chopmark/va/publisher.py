@@ -6,6 +6,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import system_stream
 from chopmark.core.clock import Clock
+from chopmark.core.each import each
 from chopmark.keys.adapter import as_private_key, made_by
 from chopmark.keys.ports import Signer
 from chopmark.pki import crl
@@ -57,10 +58,7 @@ class Publisher:
 
     async def publish_due(self) -> int:
         """Publish a list for each shard whose list is six hours old or lacks a change; return how many."""
-        published = 0
-        for shard in range(self.shards):
-            published += await self._publish_shard(shard)
-        return published
+        return sum(await each(range(self.shards), self._publish_shard))
 
     async def _publish_shard(self, shard: int) -> bool:
         moment = self._clock.now()

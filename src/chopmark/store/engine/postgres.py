@@ -222,11 +222,11 @@ async def _connect(route: Route, settings: dict[str, str], durable: bool) -> Any
 
 
 async def plan_anew(connection: Any) -> None:
-    """Have PostgreSQL forget the plans of a connection, so that each statement is planned once more, with what is there.
+    """Have PostgreSQL forget the plans of a connection, so that each statement is planned once more, for what is there.
 
-    A plan is kept as long as the connection. One that was made while a table, or a partial index, was empty goes through
-    all of that index for a single row, also where the row is named by its key; nothing else makes PostgreSQL look again
-    before autovacuum has analysed the table, which in a large table takes days.
+    A plan is kept as long as its connection. One that was made while a table, or a partial index, was empty may go
+    through all of an index for a single row, also where the row is named by its key. Nothing else makes PostgreSQL look
+    again before autovacuum has analysed the table, which takes days where the table is large.
     """
     try:
         await connection.execute("DISCARD PLANS")
@@ -299,7 +299,7 @@ class _Translating:
             match = _KEY.match(failure.detail or "")
             columns = tuple(match["columns"].split(", ")) if match else ()
             raise Clash(failure.table_name or "", columns) from None
-        if isinstance(failure, self._also):
+        if isinstance(failure, self._also) or type(failure) in LOST:
             raise unavailable() from failure
 
 

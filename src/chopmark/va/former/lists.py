@@ -13,6 +13,7 @@ import structlog
 from cryptography import x509
 
 from chopmark.core.clock import Clock
+from chopmark.core.each import each
 from chopmark.pki import crl_reading
 from chopmark.pki.crl_reading import Outline, Revoked
 from chopmark.pki.der import NotDer
@@ -42,14 +43,18 @@ class ListRefresh:
         self._holder = holder
 
     async def once(self) -> int:
-        """Fetch every list that is due. Always return 0, because nothing is left to do then."""
-        for ca, source in self._cas:
-            kept = await self._lists.kept(ca.id)
-            for location in source.locations:
-                before = kept.get(location.place, KeptList(ca.id, location.place))
-                if before.due_at is None or before.due_at <= self._clock.now():
-                    await self._look(ca, source, location, before)
+        """Fetch every list that is due. Always return 0, because nothing is left to do then.
+
+        A list that cannot even be stored, as on a full disk, keeps no other from being fetched.
+        """
+        places = [(ca, source, location) for ca, source in self._cas for location in source.locations]
+        await each(places, lambda place: self._look_if_due(*place))
         return 0
+
+    async def _look_if_due(self, ca: FormerCa, source: ListSource, location: Location) -> None:
+        before = (await self._lists.kept(ca.id)).get(location.place, KeptList(ca.id, location.place))
+        if before.due_at is None or before.due_at <= self._clock.now():
+            await self._look(ca, source, location, before)
 
     async def _look(self, ca: FormerCa, source: ListSource, location: Location, before: KeptList) -> None:
         """Fetch and store a list. If that fails, store why; the list stored before stays in use."""

@@ -33,11 +33,13 @@ _WELL = """
 UPDATE alarms SET well_at = :now, due_at = CAST(:now AS BIGINT) + :settled
 WHERE subject = :subject AND well_at IS NULL AND over_at IS NULL
 """
-_CLAIM = """
+_KNOWN: Final = f"kind IN ({', '.join(repr(kind.value) for kind in AlarmKind)})"
+"""Alarms of other kinds were raised by a later release, and only that one can tell them."""
+_CLAIM = f"""
 WITH chosen AS MATERIALIZED (
   SELECT subject, kind FROM alarms
-  WHERE (due_at <= :now OR due_at > :far) AND (leased_until <= :now OR leased_until > :longest)
-  ORDER BY due_at LIMIT :most {lock}
+  WHERE (due_at <= :now OR due_at > :far) AND (leased_until <= :now OR leased_until > :longest) AND {_KNOWN}
+  ORDER BY due_at LIMIT :most {{lock}}
 )
 UPDATE alarms SET leased_until = :until
 WHERE (subject, kind) IN (SELECT subject, kind FROM chosen) AND (leased_until <= :now OR leased_until > :longest)
@@ -54,9 +56,9 @@ _OVER = """
 UPDATE alarms SET over_at = :now, due_at = NULL, leased_until = 0
 WHERE subject = :subject AND kind = :kind AND well_at IS NOT NULL
 """
-_LASTING = """
+_LASTING = f"""
 SELECT subject, kind, facts, grade, since, well_at, said_at FROM alarms
-WHERE over_at IS NULL AND well_at IS NULL ORDER BY since, subject
+WHERE over_at IS NULL AND well_at IS NULL AND {_KNOWN} ORDER BY since, subject
 """
 
 
