@@ -89,6 +89,7 @@ async def test_a_customer_is_found_by_each_number_and_shown_masked(
         assert said.startswith(f"customer {ANN}  ")
         for part in (f"certificate {serial}  active", f"order {errand.id}", "message code mobile", "account F014000-"):
             assert part in said, part
+        assert said.count(f", verified {row['verified_on']}") == 2  # the day that stands in the sheet, Taiwan's
         for secret in (row["name"], row["person_id"], row["mobile"], row["email"], "1961"):
             assert secret not in said
     with pytest.raises(Refused) as nobody:

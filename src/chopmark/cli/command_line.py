@@ -7,7 +7,7 @@ cryptography) is imported inside the functions, so that help and a mistyped comm
 import os
 import sys
 
-from cyclopts import App, CycloptsError, MissingArgumentError
+from cyclopts import App, ArgumentCollection, CycloptsError, MissingArgumentError
 
 # These four add their commands to `ca_app`.
 from chopmark.cli import ceremony, key_files, root_list, service_certificates  # noqa: F401
@@ -27,7 +27,29 @@ from chopmark.cli.messages import messages_app
 from chopmark.cli.processes import demo, est, serve, worker
 from chopmark.core.refusal import Refused
 
-app = App(name="chopmark", help="A self-hosted certificate counter.", result_action="return_value")
+
+def _named_staff(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse what is no staff id, whichever command takes it, before anything is opened: it is recorded for ever."""
+    given = [
+        (name.removeprefix("--").replace("-", "_"), token.value)
+        for argument in arguments
+        for name in ("--by", "--approved-by")
+        if name in argument.names
+        for token in argument.tokens
+    ]
+    if given:
+        from chopmark.ra.context import assert_staff
+
+        for field, value in given:
+            assert_staff(value, field)
+
+
+app = App(
+    name="chopmark",
+    help="A self-hosted certificate counter.",
+    result_action="return_value",
+    config=_named_staff,
+)
 for command in (demo, serve, worker, est):
     app.command(command)
 for topic in (
@@ -65,5 +87,7 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("CHOPMARK_TRACEBACK"):
             raise
-        sys.stderr.write(f"chopmark: {settings_faults(error) or f'{type(error).__name__}: {error}'}\n")
+        named = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else ""
+        said = named or settings_faults(error) or f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"chopmark: {said}\n")
         sys.exit(1)

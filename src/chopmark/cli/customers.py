@@ -286,6 +286,7 @@ async def approval_slip(
 async def show_customer(settings: Settings, who: str) -> int:
     """Print a customer by customer number, ID number, serial number or order: masked, newest first."""
     from chopmark.store.repositories.staff.views import StaffViews
+    from chopmark.tw.zone import local_date
 
     async with looking(settings) as services:
         customer = await _customer(services, who.strip())
@@ -300,7 +301,7 @@ async def show_customer(settings: Settings, who: str) -> int:
             waits = contact.cool_until > services.foundation.clock.now()
             cooling = f", carries no code until {local_time(contact.cool_until)}" if waits else ""
             disputed = ", called not theirs" if contact.disputed else ""
-            say(f"  {channel} {contact.masked}, verified {contact.verified_at:%Y-%m-%d}{cooling}{disputed}")
+            say(f"  {channel} {contact.masked}, verified {local_date(contact.verified_at)}{cooling}{disputed}")
         for lock, why in (await services.ra.locks.held(customer)).items():
             say(f"  locked: {lock}, {why}")
         for certificate in (await services.ra.context.certificates.all(customer))[:MOST]:
