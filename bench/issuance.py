@@ -96,7 +96,7 @@ def measure(world: BenchSite) -> list[Result]:
             tuple(http),
             against if other else "",
             median(ratios(http, other)) if other else None,
-            "1.5",
+            "0.8",
             machine.added(http_uses).sentence(),
             {**conditions, "what": "POST /orders/{id}/confirm of orders that wait for it", "processes": 2},
         ),
