@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bench import csr, following, footprint, issuance, journeys, machine, profiling, sizes, sqlite, status
 from bench.figures import Result, as_json, table
-from bench.world import QUICK, BenchSite, Options, opened, say
+from bench.world import ENGINES, QUICK, BenchSite, Options, opened, say
 
 Measure = Callable[[BenchSite], list[Result]]
 SHARED: dict[str, Measure] = {"J": journeys.measure, "I": issuance.measure, "O": status.measure, "M": footprint.measure}
@@ -30,11 +31,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the results as JSON")
     parser.add_argument("--rounds", type=int, help="alternating rounds")
     parser.add_argument("--seconds", type=float, help="seconds a round")
-    parser.add_argument("--sizes", help="customers loaded for S, by comma")
+    parser.add_argument("--engine", choices=[one.lower() for one in ENGINES], help="S on this engine only")
+    parser.add_argument("--sizes", help="customers loaded for S, by comma, on both engines")
     parser.add_argument("--customers", type=int, help="customers loaded for J, I, O and M")
     parser.add_argument("--out", type=Path, default=Path("bench/out"), help="where charts and profiles go")
     parser.add_argument("--profile", action="store_true", help="also: CPU by layer (py-spy), statements a request")
     return parser.parse_args()
+
+
+def _changes(given: argparse.Namespace) -> dict[str, Any]:
+    named = {"rounds": given.rounds, "seconds": given.seconds, "customers": given.customers}
+    changes = {name: value for name, value in named.items() if value is not None}
+    if given.sizes:
+        changes["sizes"] = changes["sqlite_sizes"] = tuple(int(size) for size in given.sizes.split(","))
+    if given.engine:
+        changes["engines"] = tuple(one for one in ENGINES if one.lower() == given.engine)
+    return changes
 
 
 def main() -> int:
@@ -42,11 +54,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = _arguments()
     options = QUICK if given.quick else Options()
-    named = {"rounds": given.rounds, "seconds": given.seconds, "customers": given.customers}
-    changes = {name: value for name, value in named.items() if value is not None}
-    if given.sizes:
-        changes["sizes"] = tuple(int(size) for size in given.sizes.split(","))
-    options = replace(options, out=given.out, profile=given.profile, **changes)
+    options = replace(options, out=given.out, profile=given.profile, **_changes(given))
     wanted = [name.strip().upper() for name in given.only.split(",") if name.strip()] or [*SHARED, *OWN]
     unknown = set(wanted) - {*SHARED, *OWN}
     if unknown:

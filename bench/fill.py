@@ -1,5 +1,4 @@
-"""Fills a database with customers who were imported and certified 345 days ago, fast: PostgreSQL by COPY, SQLite by one
-transaction a batch.
+"""Fills a database with customers who were imported and certified 345 days ago, fast (`bench.bulk` writes the rows).
 
 Every row is a copy of one that the product wrote for customer 0 (`bench.template`), column for column. Made anew for
 each customer: ids, keyed hashes, sealed personal data (they open), the key, the certificate (really signed by the CA),
@@ -8,43 +7,40 @@ Copied as they are: the moments (but when an OCSP answer is due), the code's non
 signature does not hold).
 """
 
-import asyncio
 import hashlib
 import secrets
-import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import asyncpg
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench import people
+from bench.bulk import Postgres, Rows, store_of
 from bench.template import Template
 from chopmark.app.settings import Settings
 from chopmark.audit.head import FIRST_HEAD, HeadDraft, decode_head, encode_head, head_hash
 from chopmark.audit.headfile import HeadFile
 from chopmark.audit.headkey import FileHeadSigner
-from chopmark.audit.record import AuditKey, StoredRecord, parse_stamp, stamp
+from chopmark.audit.record import AuditKey, StoredRecord, parse_stamp
 from chopmark.audit.tree import Frontier, hash_leaf
 from chopmark.core.types import Secret
 from chopmark.identity.sealed import NONCE_BYTES, Sealer, SealKey
 from chopmark.keys.file import FileSigner
 from chopmark.pki import der as ders
-from chopmark.store.engine.opening import is_postgres, sqlite_path
+from chopmark.store.engine.opening import is_postgres
 from chopmark.va.responder import LIFE
 
 CHUNK = 2_000
 PROCESSES = 2
 _DUE_WITHIN_MS = int(LIFE / timedelta(milliseconds=2))
 """OCSP answers are signed again at half their life: those of customers who came one by one are due all over it."""
-Columns = Sequence[str]
-Rows = dict[str, list[tuple[Any, ...]]]
 Make = Callable[[Mapping[str, str], "Person"], Any]
 
 
@@ -63,9 +59,13 @@ class Job:
 _BASE32 = str.maketrans("01894567abcdef23", "QRSTUVWXABCDEFYZ")
 
 
+_random = Random(secrets.token_bytes(32))
+"""Not the system's: fifty calls of that a customer would cost more than the customer's key."""
+
+
 def _new_id() -> str:
     """Return an id as the product's look, of fewer random bits: 26 characters of the base32 alphabet."""
-    return secrets.token_hex(13).translate(_BASE32)
+    return f"{_random.getrandbits(104):026x}".translate(_BASE32)
 
 
 class Person:
@@ -75,8 +75,7 @@ class Person:
         self.i = i
         key = people.old_key(i).public_key()
         self.point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.serial = b"\x01" + secrets.token_bytes(17)
+        self.serial = b"\x01" + _random.randbytes(17)
         self.tbs = job.tbs(self)
         self.der = ders.signed(self.tbs, job.algorithm, job.signer.sign(self.tbs))
         email, mobile, state = people.email(i), people.mobile(i), people.person_id(i)
@@ -85,7 +84,7 @@ class Person:
             "account": people.account(i),
             "last3": people.account(i)[-3:],
             "serial": self.serial.hex().upper(),
-            "spki": hashlib.sha256(spki).hexdigest(),
+            "spki": hashlib.sha256(job.before_point + self.point).hexdigest(),
             "person": job.sealer.lookup_hash("person_id", state),
             "email": job.sealer.lookup_hash("destination", email),
             "mobile": job.sealer.lookup_hash("destination", mobile),
@@ -117,6 +116,8 @@ class Maker:
         old: bytes = job.template.one("certificates", "der")
         self.algorithm = _signature_algorithm(old, self.old_tbs)
         self._cuts = self._tbs_cuts()
+        old_spki = people.old_key(0).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        self.before_point, _ = _around(old_spki, self._old_point())
         self.columns: dict[str, list[str]] = {}
         self._makers: dict[str, list[tuple[list[Any], list[tuple[int, Make]]]]] = {}
         for table in rows:
@@ -163,7 +164,7 @@ class Maker:
             form = self._format(value)
             return value if form is None else lambda words, _: form % words
         if name == "answer_due":
-            return lambda _words, _one: self._now + secrets.randbelow(_DUE_WITHIN_MS)
+            return lambda _words, _one: self._now + _random.randrange(_DUE_WITHIN_MS)
         if not isinstance(value, bytes):
             return value
         if name == "value_sealed":
@@ -180,7 +181,7 @@ class Maker:
         return value
 
     def _seal(self, value: str, table: str, column: str, row: str, version: int) -> bytes:
-        return self.sealer.seal(value, table, column, row, version, secrets.token_bytes(NONCE_BYTES))
+        return self.sealer.seal(value, table, column, row, version, _random.randbytes(NONCE_BYTES))
 
     def _old_point(self) -> bytes:
         return people.old_key(0).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -270,19 +271,9 @@ def _chunk(database: str, first: int, last: int, position: int) -> tuple[list[by
     for i in range(first, last):
         hashes += maker.person(i, rows, position + len(hashes))
     if is_postgres(database):
-        asyncio.run(_copy(database, maker.columns, rows))
+        Postgres(database).write(maker.columns, rows)
         return hashes, {}
     return hashes, rows
-
-
-async def _copy(database: str, columns: Mapping[str, Columns], rows: Rows) -> None:
-    connection = await asyncpg.connect(database, server_settings={"session_replication_role": "replica"})
-    try:
-        async with connection.transaction():
-            for table, records in rows.items():
-                await connection.copy_records_to_table(table, records=records, columns=columns[table])
-    finally:
-        await connection.close()
 
 
 def job_of(settings: Settings, template: Template) -> Job:
@@ -296,82 +287,39 @@ def job_of(settings: Settings, template: Template) -> Job:
     return Job(template, url, key("data_key"), key("lookup_key"), key("audit_key"), passphrase)
 
 
-def fill(job: Job, data: Path, first: int, last: int) -> None:
-    """Write customers first to last - 1 and the head over their records.
+def fill(job: Job, data: Path, first: int, last: int) -> str:
+    """Write customers first to last - 1 and the head over their records; return what took how long.
 
     PostgreSQL's tables are analysed, as its autovacuum would; SQLite's are not, as the product never does. No leaf may
     be waiting for the sequencer, and nobody else may write meanwhile.
     """
-    maker = Maker(job)
-    head = _latest(job.database)
+    maker, store, begun = Maker(job), store_of(job.database), time.perf_counter()
+    head = store.begin(list(maker.columns))
     frontier = Frontier() if head is None else Frontier.from_bytes(head[0], head[2])
     chunks = [(at, min(last, at + CHUNK)) for at in range(first, last, CHUNK)]
     with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _begin, (job,)) as pool:
         for hashes, rows in _in_turn(pool, job, chunks, frontier.size, maker.leaves_each):
             if rows:
-                _insert(job.database, maker.columns, rows)
+                store.write(maker.columns, rows)
             for one in hashes:
                 frontier = frontier.append(one)
+    written = time.perf_counter()
     signer = FileHeadSigner.open((data / "audit-head.key.pem").read_bytes())
     before = None if head is None else decode_head(head[1])
+    moments = [parse_stamp(row["at"]) for row in job.template.rows["leaves"]]
+    moments += [] if before is None else [before.draft.at]
     draft = HeadDraft(
         size=frontier.size,
         root=frontier.root(),
-        at=parse_stamp(stamp(datetime.now(UTC))),
+        at=max(moments) + timedelta(seconds=1),
         previous=FIRST_HEAD if before is None else head_hash(before),
         fencing=1 if before is None else before.draft.fencing,
     )
     signed = draft.signed(signer.sign(draft.message()))
-    row = (signed.size, encode_head(signed), frontier.to_bytes())
-    if is_postgres(job.database):
-        asyncio.run(_finish(job.database, row))
-    else:
-        _insert(job.database, {"heads": ["size", "line", "frontier"]}, {"heads": [row]})
+    store.end((signed.size, encode_head(signed), frontier.to_bytes()))
     HeadFile(data / "heads.jsonl").append(signed)
-
-
-_LATEST = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
-_WAITING = "SELECT COUNT(*) FROM leaves WHERE position IS NULL"
-
-
-def _latest(database: str) -> tuple[int, str, bytes] | None:
-    """Return the latest head's row; RuntimeError while leaves wait for their place."""
-    if is_postgres(database):
-        waiting, row = asyncio.run(_latest_postgres(database))
-    else:
-        with closing(sqlite3.connect(sqlite_path(database))) as db:
-            waiting, row = db.execute(_WAITING).fetchone()[0], db.execute(_LATEST).fetchone()
-    if waiting:
-        raise RuntimeError(f"{waiting} leaves wait for the sequencer")
-    return None if row is None else (row[0], row[1], row[2])
-
-
-async def _latest_postgres(database: str) -> tuple[int, Any]:
-    connection = await asyncpg.connect(database)
-    try:
-        return await connection.fetchval(_WAITING), await connection.fetchrow(_LATEST)
-    finally:
-        await connection.close()
-
-
-async def _finish(database: str, head: tuple[int, str, bytes]) -> None:
-    connection = await asyncpg.connect(database)
-    try:
-        await connection.execute("INSERT INTO heads (size, line, frontier) VALUES ($1, $2, $3)", *head)
-        await connection.execute("VACUUM ANALYZE")
-        await connection.execute("CHECKPOINT")
-    finally:
-        await connection.close()
-
-
-def _insert(database: str, columns: Mapping[str, Columns], rows: Rows) -> None:
-    """Write rows into SQLite, one transaction; references hold because each customer comes whole."""
-    with closing(sqlite3.connect(sqlite_path(database))) as db:
-        db.execute("PRAGMA synchronous = OFF")
-        for table, records in rows.items():
-            marks = ", ".join("?" * len(columns[table]))
-            db.executemany(f"INSERT INTO {table} ({', '.join(columns[table])}) VALUES ({marks})", records)
-        db.commit()
+    ended = time.perf_counter()
+    return f"{ended - begun:.0f} s: {written - begun:.0f} for the rows, {ended - written:.0f} for keys and indexes"
 
 
 def _in_turn(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import chart, clients, machine, people
+from bench.bulk import octets
 from bench.clients import Clients
 from bench.figures import Result, median, percentile
 from bench.fill import fill, job_of
@@ -46,6 +47,10 @@ class Sized:
 
     size: int
     site: Site
+    filled: str
+    """How long what of it took."""
+    octets: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """What the largest tables take up once filled, and what of that is indexes."""
     seen: dict[str, list[float]] = field(default_factory=dict)
 
     @property
@@ -60,21 +65,21 @@ class Sized:
 def measure(options: Options) -> Iterator[Result]:
     """Give S's rows, engine by engine, and draw the charts."""
     with postgres_running() as cluster:
-        for engine in ("PostgreSQL", "SQLite"):
+        for engine in options.engines:
             yield from _engine(options, engine, cluster)
 
 
 def _engine(options: Options, engine: str, cluster: Cluster) -> list[Result]:
     with ExitStack() as stack:
         sized = []
-        for size in options.sizes:
+        for size in options.sizes if engine == "PostgreSQL" else options.sqlite_sizes:
             database = asyncio.run(cluster.fresh_database()) if engine == "PostgreSQL" else ON
             site = stack.enter_context(founded(database))
             site.workers = 1
-            begun = time.perf_counter()
-            fill(job_of(site.settings, asyncio.run(played(site.settings, datetime.now(UTC)))), site.data, 1, size + 1)
-            say(f"{engine}: {size:,} customers filled in, {time.perf_counter() - begun:.0f} s")
-            one = Sized(size, site)
+            job = job_of(site.settings, asyncio.run(played(site.settings, datetime.now(UTC))))
+            one = Sized(size, site, fill(job, site.data, 1, size + 1))
+            say(f"{engine}: {size:,} customers filled in, {one.filled}")
+            one.octets = asyncio.run(octets(site.settings.database_url))
             asyncio.run(_crl(one))
             site.start()
             sized.append((one, stack.enter_context(_load(one))))
@@ -195,7 +200,19 @@ def _rows(options: Options, engine: str, sized: list[Sized]) -> list[Result]:
         name = f"S.{engine.lower()}.{path.replace(' ', '-')}"
         rows.append(Result(name, f"ms at {large.size:,}", ms, against, grown, target, conditions=conditions))
     _draw(options, engine, sized)
-    return rows
+    return [*rows, *_disk(engine, large)]
+
+
+def _disk(engine: str, one: Sized) -> list[Result]:
+    """Return what the filled database takes up, by table."""
+    if not one.octets:
+        return []
+    tables = {
+        name: {"GB": round(all_ / 1e9, 2), "indexes": round(ix / 1e9, 2)} for name, (all_, ix) in one.octets.items()
+    }
+    conditions = {"database": engine, "filled_in": one.filled, "tables": tables}
+    total = sum(all_ for all_, _ in one.octets.values()) / 1e9
+    return [Result(f"S.{engine.lower()}.disk", f"GB at {one.size:,}", (total,), conditions=conditions)]
 
 
 def _draw(options: Options, engine: str, sized: list[Sized]) -> None:

@@ -1,7 +1,6 @@
 """Q: journeys on SQLite, every commit synced (FULL), with group commit and with a commit a call, in turns."""
 
 import asyncio
-import time
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -25,11 +24,8 @@ def measure(options: Options) -> list[Result]:
     with ExitStack() as stack:
         on = stack.enter_context(founded(ON))
         on.workers = 1
-        begun = time.perf_counter()
-        fill(
-            job_of(on.settings, asyncio.run(played(on.settings, datetime.now(UTC)))), on.data, 1, options.customers + 1
-        )
-        say(f"{options.customers:,} customers filled into SQLite, {time.perf_counter() - begun:.0f} s")
+        job = job_of(on.settings, asyncio.run(played(on.settings, datetime.now(UTC))))
+        say(f"{options.customers:,} customers filled into SQLite, {fill(job, on.data, 1, options.customers + 1)}")
         off = stack.enter_context(copied(on, OFF))
         groups = {name: stack.enter_context(_load(options, site)) for name, site in (("on", on), ("off", off))}
         return _rounds(options, {"on": on, "off": off}, groups)

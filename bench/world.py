@@ -22,6 +22,8 @@ from bench.template import played
 from tests.postgres import Started
 from tests.postgres import running as postgres_running
 
+ENGINES = ("PostgreSQL", "SQLite")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -33,12 +35,18 @@ class Options:
     warm: float = 2.0
     customers: int = 100_000
     concurrency: int = 32
+    engines: tuple[str, ...] = ENGINES
+    """The engines that S asks."""
     sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    sqlite_sizes: tuple[int, ...] = (10_000, 100_000)
+    """A firm with more customers uses PostgreSQL; more are measured here when `--sizes` asks for them."""
     out: Path = Path("bench/out")
     profile: bool = False
 
 
-QUICK = Options(quick=True, rounds=4, seconds=2.0, warm=1.0, customers=4_000, sizes=(1_000, 10_000))
+QUICK = Options(
+    quick=True, rounds=4, seconds=2.0, warm=1.0, customers=4_000, sizes=(1_000, 10_000), sqlite_sizes=(1_000, 10_000)
+)
 
 
 def say(line: str) -> None:
@@ -96,9 +104,7 @@ def opened(options: Options, settings: tuple[str, ...] = ()) -> Iterator[BenchSi
         site = stack.enter_context(founded(dsn, jobs))
         say("customer 0 is certified through the ordinary verbs")
         job = job_of(site.settings, asyncio.run(played(site.settings, datetime.now(UTC))))
-        begun = time.perf_counter()
-        fill(job, site.data, 1, options.customers + 1)
-        say(f"{options.customers:,} customers filled in, {time.perf_counter() - begun:.0f} s")
+        say(f"{options.customers:,} customers filled in, {fill(job, site.data, 1, options.customers + 1)}")
         site.start()
         world = BenchSite(options, cluster, site, job, dsn)
         yield world

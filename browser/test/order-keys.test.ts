@@ -400,8 +400,23 @@ describe("a renewal", () => {
     await choose(other.p12);
     type("#old_passphrase", PASSPHRASE);
     submit("key");
-    await until(() => expect(get("#old_file-error").textContent).toMatch(/neighbour.*0b02.*0a01/));
+    await until(() => expect(get("#old_file-error").textContent).toMatch(/neighbour.*0B02.*0A01/));
     expect(posts()).toEqual([]);
+  });
+
+  test("with a file of another certificate calls the CA of both by one name, the page's", async () => {
+    const wanted = oldFile("customer", "0x0a01");
+    const other = oldFile("neighbour", "0x0b02");
+    const section = oldSection(hex(await sha256(wanted.der)));
+    const { page } = opened(
+      keyForm("browser", section.replace("<section", '<section data-issuer="好景示範憑證管理中心"')),
+      serving(await oldOrder(wanted.der), bound),
+    );
+    attachKey(page, form("key"));
+    await choose(other.p12);
+    type("#old_passphrase", PASSPHRASE);
+    submit("key");
+    await until(() => expect(get("#old_file-error").textContent?.match(/好景示範憑證管理中心/g)).toHaveLength(2));
   });
 
   test("with a file that has gone since it was chosen asks for it again", async () => {

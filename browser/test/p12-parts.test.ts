@@ -204,7 +204,7 @@ describe("the seal", () => {
     const told = explainFile(
       new P12Error("seal-broken"),
       { passphrase: "", keyPassphrase: "" },
-      { serial: "1", issuer: "Example CA" },
+      { serial: "1", issuer: "Example CA", issuerName: "Example CA" },
     );
     expect(told.field).toBe("old_file");
     expect(told.sentence).toContain("Please copy the file again");

@@ -1,6 +1,7 @@
 """Both engines, each with an empty database of its own: a contract test runs on every one of them."""
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from chopmark.store import db
 from chopmark.store.db import open_engine
 from chopmark.store.engine.port import Engine
 from tests.contract.alone import Alone, create_tables
-from tests.postgres import Cluster
+from tests.postgres import ALONE, TEMPLATES, Cluster
 from tests.tables import Clock
 
 
@@ -60,8 +61,12 @@ def tables_alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         yield url
     else:
         cluster: Cluster = request.getfixturevalue("postgres_cluster")
-        url = asyncio.run(cluster.fresh_database())
-        asyncio.run(db.upgrade(url))
+        made = Path(os.environ.get(TEMPLATES, "")) / "postgresql" / ALONE
+        if made.is_file():
+            url = asyncio.run(cluster.fresh_database(made.read_text(encoding="ascii")))
+        else:
+            url = asyncio.run(cluster.fresh_database())
+            asyncio.run(db.upgrade(url))
         yield url
         asyncio.run(cluster.drop(url))
 

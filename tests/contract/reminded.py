@@ -3,10 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 from chopmark.app.trading_calendar import trading_calendar
+from chopmark.client.signing import ClientKey
 from chopmark.core.types import Channel, CustomerId, Secret
 from chopmark.identity.ports import ContactRow
 from chopmark.jobs.remind import Reminding
@@ -29,6 +32,7 @@ from chopmark.store.repositories.reminders.queue import ReminderQueueRepository
 from chopmark.tw.zone import TAIPEI
 from tests.contract.alone import create_tables
 from tests.contract.world import World
+from tests.former import old_ca
 from tests.tables import Clock, Tables
 
 SENDER = Sender("示範證券", "Demo Securities", "02-1234-5678")
@@ -46,8 +50,17 @@ VALUES (:serial, :customer, :profile, :order, 'F014000-0000001', 'file', :serial
 _IMPORTED = """
 INSERT INTO imported_certificates (fingerprint, issuer, serial, customer, profile, way, spki_sha256, der, chain,
   not_before, not_after, state, imported_at, run)
-VALUES (:id, 'old', '01', :customer, :profile, 'file', :id, :empty, :empty, 0, :not_after, 'active', 0, :run)
+VALUES (:id, 'old', '01', :customer, :profile, 'file', :id, :der, :empty, 0, :not_after, 'active', 0, :run)
 """
+
+
+@cache
+def of_old_ca(bits: int = 0) -> bytes:
+    """A certificate of a former CA; its key is of RSA with so many bits, or of P-256."""
+    key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
+    return old_ca().issue("A123456789", ClientKey(key))
+
+
 _RUN = """
 INSERT INTO certificate_imports (run, input_sha256, state, done, staff, created_at)
 VALUES (:run, 'x', :state, 0, 'amy', 0) ON CONFLICT (run) DO NOTHING
@@ -202,7 +215,7 @@ class Reminded:
         identity = f"{number:064x}"
         await self.world.change(_RUN, run=f"run-{state}", state=state)
         names: dict[str, Value] = {"id": identity, "customer": customer, "profile": profile, "run": f"run-{state}"}
-        await self.world.change(_IMPORTED, not_after=ms(not_after), empty=b"", **names)
+        await self.world.change(_IMPORTED, not_after=ms(not_after), empty=b"", der=of_old_ca(), **names)
         return identity
 
     async def replaced(self, serial: str) -> None:

@@ -6,15 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from chopmark.app.registration import ra_services
 from chopmark.audit.events import Event
+from chopmark.cli.certificate_import import say_report, write_report
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import Operation, OrderState
 from chopmark.pki.algorithms import KeyKind
-from chopmark.ra.certificate_import.report import CertificateReport, Found
+from chopmark.ra.certificate_import.report import CertificateReport, Estimate, Found
 from chopmark.ra.certificate_import.run import CertificateImport
 from chopmark.ra.former_issuers import NO_FORMER_ISSUERS
 from chopmark.ra.imported import ImportedState, Way
@@ -97,7 +99,8 @@ async def test_every_certificate_is_counted_for_what_it_is_and_only_matches_come
     )
     file = written(tmp_path, "old.pem", content)
     expected = {
-        "matched": 3,
+        "matched": 2,
+        "key_unfit": 1,
         "no_template": 1,
         "no_customer": 1,
         "two_customers": 1,
@@ -309,6 +312,24 @@ async def test_keys_of_which_no_renewal_can_be_verified_must_apply(world: World,
     unfit = old_ca().issue(person(BEN), ClientKey.generate(), serial=2, signs=False)
     report = await imports(world).check([written(tmp_path, "old.pem", pem(fit, unfit))])
     assert (report.renew, report.apply) == (1, 1)
+    assert brief(report) == {"matched": 1, "key_unfit": 1}
+
+
+async def test_what_may_prove_no_renewal_comes_in_and_is_named_in_the_report(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.csv"
+    weak = old_ca().issue(person(BEN), ClientKey(rsa.generate_private_key(65537, 1024)), serial=2)
+    file = written(tmp_path, "old.pem", pem(of(ANN, 1), weak))
+    found = await imports(world).run([file], "alice")
+    assert (found.imported, found.ways) == (2, {Way.UNKNOWN: 1, Way.NONE: 1})
+    say_report(found, Estimate())
+    assert "1  belong to one customer each, but their key may prove no renewal: these must apply" in (
+        capsys.readouterr().out
+    )
+    write_report(found, report)
+    assert "key_unfit,2,old.pem,2,02," in report.read_text()
+    assert await living(world) == ["01", "02"]
 
 
 async def test_without_a_former_issuer_in_the_settings_nothing_begins(plain: World, tmp_path: Path) -> None:

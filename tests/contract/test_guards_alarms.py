@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chopmark.messaging.alarms import AGAIN, ONCE, PAUSE, SETTLED, Alarm, AlarmKind
+from chopmark.messaging.alarms import AGAIN, ONCE, SETTLED, Alarm, AlarmKind
 from chopmark.store.engine.columns import span
 from chopmark.store.repositories.messaging.alarms import AT_ONCE, AlarmRepository
 from tests.contract.alone import Alone
@@ -19,7 +19,7 @@ LEASE_S = 120
     [
         pytest.param({"due_at": 2 * MINUTE, "well_at": 0}, 0, -DAY, id="never said, and seemed well"),
         pytest.param({"said_at": -DAY, "over_at": -MINUTE}, 0, 0, id="over, and said long ago"),
-        pytest.param({"said_at": -MINUTE, "over_at": -MINUTE}, -MINUTE + span(PAUSE), 0, id="over, and said just now"),
+        pytest.param({"said_at": -MINUTE, "over_at": -MINUTE}, -MINUTE + 15 * MINUTE, 0, id="over, and said just now"),
         pytest.param({"said_at": -MINUTE, "said_grade": 2, "due_at": DAY}, 0, -DAY, id="more urgent"),
         pytest.param({"said_at": -MINUTE, "said_grade": 1, "due_at": DAY}, DAY, -DAY, id="as urgent"),
         pytest.param(

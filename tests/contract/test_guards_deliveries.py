@@ -343,3 +343,55 @@ async def test_an_answer_to_another_code_is_none_to_those_by_sms(alone: Alone, c
 async def test_a_code_that_was_answered_is_one_code(alone: Alone) -> None:
     seen = Pumping(codes=4, answered_percent=99)
     assert not await pumped(alone, {"state": "consumed"}, ["expired"] * 3, seen)
+
+
+REPORTED = "failed:reported"
+BY_MAIL: dict[str, Any] = {"kind": "notice", "channel": "email", "done_at": 1, "outcome": "sent", "attempts": 1}
+
+
+@pytest.mark.parametrize(
+    ("work", "known"),
+    [
+        pytest.param({}, True, id="sent"),
+        pytest.param({"done_at": None, "outcome": None}, True, id="begun"),
+        pytest.param({"done_at": None, "outcome": None, "attempts": 0}, False, id="not begun"),
+        pytest.param({"outcome": "failed:content"}, False, id="given up"),
+        pytest.param({"kind": "code"}, False, id="a code, whose attempts are on record"),
+        pytest.param({"channel": "mobile"}, False, id="an SMS"),
+        pytest.param({"id": "N"}, False, id="another message"),
+    ],
+)
+async def test_a_notice_that_comes_back_is_one_that_went_out_by_mail(
+    alone: Alone, work: dict[str, Any], known: bool
+) -> None:
+    await worked(alone, "other", **BY_MAIL)
+    await worked(alone, **{**BY_MAIL, **work})
+    answers = [await store(alone).returned("smtp", "M", Report("", FAILED, "550"), alone.now) for _ in range(2)]
+    assert answers == [known, False]  # once, though a mail may come back more often
+    assert await alone.values("deliveries", "message", "report") == ({"M": "failed"} if known else {})
+    said = [one for one, outcome in (await alone.values("work", "id", "outcome")).items() if outcome == REPORTED]
+    assert said == ["M"] * (known and "done_at" not in work)  # a row of work that goes on is not ended by it
+
+
+@pytest.mark.parametrize(
+    ("row", "known"),
+    [
+        ({"fate": Fate.TAKEN}, True),
+        ({"fate": Fate.UNKNOWN}, True),  # the answer was lost
+        ({"fate": Fate.BEGUN}, True),
+        ({"fate": Fate.LATER}, False),
+        ({"fate": Fate.REFUSED}, False),
+        ({"gateway": "b"}, False),
+        ({"message": "N"}, False),
+    ],
+)
+async def test_a_mail_that_comes_back_names_its_message_and_that_was_given_to_this_gateway(
+    alone: Alone, row: dict[str, Any], known: bool
+) -> None:
+    await worked(alone)
+    await taken(alone, **{"provider": None, **row})
+    assert await store(alone).returned("a", "M", Report("", FAILED, "550"), alone.now) is known
+    assert await alone.rows("SELECT report, report_detail FROM deliveries") == [
+        {"report": "failed" if known else None, "report_detail": "550" if known else None}
+    ]
+    assert await alone.values("work", "id", "outcome") == {"M": "failed:reported" if known else "sent"}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
@@ -273,6 +274,25 @@ async def test_where_no_page_can_open_its_key_the_application_is_recommended_and
     assert may_start(Operation.REKEY, None, view.advice) is None
     errand = await issued(world)
     assert (await errand.order()).reason is None
+
+
+async def test_where_its_key_is_too_weak_no_renewal_is_opened_or_confirmed_and_nobody_is_asked(
+    brought: Brought,
+) -> None:
+    world = brought.world
+    begun = await world.to_review(ANN, Operation.REKEY)
+    weak = old_ca().issue(person(ANN), ClientKey(rsa.generate_private_key(65537, 1024)))
+    await world.change("UPDATE imported_certificates SET der = :der", der=weak)
+    brought.says.asked.clear()
+    assert (await refusal(begun.confirm())).code == "former_key"
+    view = await world.services.ra.customer_queries.overview(world.caller(ANN))
+    assert (view.advice.operation, view.advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    assert "too weak" in view.advice.why.msgid
+    await world.services.ra.enrolment.cancel(begun.caller, begun.id)
+    assert (await refusal(world.open(ANN, Operation.REKEY))).code == "former_key"
+    assert brought.says.asked == []
+    await world.to_active(ANN, Operation.REPLACE, reason=view.advice.reason)
+    assert await brought.state() is ImportedState.SUPERSEDED
 
 
 async def test_the_status_is_looked_up_only_for_an_imported_certificate_that_would_renew(brought: Brought) -> None:

@@ -21,7 +21,7 @@ from chopmark.store.repositories.messaging.deliveries import DeliveryRepository
 from chopmark.store.repositories.reminders.queue import ReminderPreferenceRepository, ReminderQueueRepository
 from chopmark.store.repositories.restored import RestoredRepository
 from chopmark.tw.zone import TAIPEI
-from tests.contract.reminded import Plain, Reminded, taipei, with_policy
+from tests.contract.reminded import Plain, Reminded, of_old_ca, taipei, with_policy
 from tests.contract.world import ANN, BEN, DAN, EVE, FAY, World, world_fixture
 
 world = world_fixture()
@@ -147,22 +147,23 @@ async def test_imported_certificates_are_told_unless_ours_or_a_later_one_took_th
 
 
 @pytest.mark.parametrize(
-    ("answer", "way", "applies"),
+    ("answer", "way", "bits", "applies"),
     [
-        (GoodThere(FRIDAY), "file", False),
-        (None, "file", False),
-        (UnknownThere(text("late")), "file", True),
-        (GoodThere(FRIDAY - timedelta(days=90)), "file", True),
-        (RevokedThere("superseded"), "file", True),
-        (GoodThere(FRIDAY), "vault", True),
-        (GoodThere(FRIDAY), "none", True),
+        (GoodThere(FRIDAY), "file", 0, False),
+        (None, "file", 0, False),
+        (None, "file", 1024, True),
+        (UnknownThere(text("late")), "file", 0, True),
+        (GoodThere(FRIDAY - timedelta(days=90)), "file", 0, True),
+        (RevokedThere("superseded"), "file", 0, True),
+        (GoodThere(FRIDAY), "vault", 0, True),
+        (GoodThere(FRIDAY), "none", 0, True),
     ],
 )
 async def test_a_reminder_says_to_apply_where_an_imported_certificate_cannot_be_renewed(
-    reminded: Reminded, answer: StatusThere | None, way: str, applies: bool
+    reminded: Reminded, answer: StatusThere | None, way: str, bits: int, applies: bool
 ) -> None:
     await reminded.imported(ANN, FRIDAY, 1)
-    await reminded.world.change("UPDATE imported_certificates SET way = :way", way=way)
+    await reminded.world.change("UPDATE imported_certificates SET way = :way, der = :der", way=way, der=of_old_ca(bits))
     await reminded.certificate(BEN, FRIDAY)
     reminded.former = Known(answer)
     await reminded.until(2026, 7, 1)

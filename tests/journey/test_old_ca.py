@@ -141,7 +141,7 @@ def test_a_file_of_keytool_without_the_cas_certificate_proves_the_same(
         begin(visitor, ALONE, firm.file(WHOLE))
         visitor.see("", "it is the one of the certificate that The Old CA issued, serial number 1002")
         visitor.refused("This file holds another certificate:", "old_file")
-        visitor.see("", "issued by Old Customer CA, valid until")
+        visitor.see("", "issued by The Old CA, valid until")
         visitor.see("", "Please choose the file of the certificate that The Old CA issued, serial number 1002")
         visitor.look()
         right = firm.by_keytool(ALONE)

@@ -182,6 +182,7 @@ class Visitor:
         for _ in range(LOOKS):
             if reference in self.context.request.get("/demo/inbox").text():
                 break
+            self.page.wait_for_timeout(50)  # asking without a pause would take the machine from the worker that sends
         inbox = self.context.new_page()
         try:
             inbox.goto("/demo/inbox")

@@ -105,3 +105,11 @@ def test_what_is_called_equivalent_is_a_fault_of_today_with_a_reason() -> None:
     for (module, name), reason in EQUIVALENT.items():
         assert name in numbered(module), f"{module}: {name}"
         assert len(reason) > 20
+
+
+def test_a_fault_in_sql_with_which_nothing_ran_was_not_tried() -> None:
+    from tools.mutants.__main__ import unsaid
+
+    in_sql, in_python = faults('GONE = "DELETE FROM t WHERE n = :n"\nMOST = 3\n')
+    assert [unsaid(one, "broken") for one in (in_sql, in_python)] == [True, False]
+    assert not any(unsaid(in_sql, status) for status in ("killed", "survived", "timeout"))

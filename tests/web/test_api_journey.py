@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
+from chopmark.app.worker import tasks
 from tests.machine import program
 from tests.web.counter import Errand, World, errand, unb64
 
@@ -168,3 +169,21 @@ async def test_a_mobile_that_was_changed_yesterday_carries_no_code_but_the_mail_
     refused = await order.send_code("mobile")
     assert refused.status_code == 403
     assert (await order.send_code("email")).status_code == 201
+
+
+async def test_a_renewal_says_in_the_readers_language_whose_the_old_certificate_is(world: World) -> None:
+    (job,) = [task.job for task in tasks(world.services) if task.name == "former-lists"]
+    await job()
+    told = {}
+    for number in ("C10021", OLD):
+        order = await errand(world, number)
+        await order.start("rekey")
+        for lang in ("zh-TW", "en"):
+            answer = await order.browser.api(order.path, method="GET", lang=lang)
+            told[number, lang] = answer.json()["old_certificate"]["issuer"]
+    assert told == {
+        ("C10021", "zh-TW"): "舊憑證公司（示範）",
+        ("C10021", "en"): "Former Certification Company (demo)",
+        (OLD, "zh-TW"): None,
+        (OLD, "en"): None,
+    }

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chopmark.core.refusal import Refused
+from chopmark.web.api.wire import from_b64
 from tests.web.counter import World, errand, problem
 
 WORDS = st.one_of(
@@ -112,9 +114,11 @@ async def refuse_all(test: Any) -> None:
 
 DEEP = [b"[" * 30_000, b'{"code":' * 8_000, b'{"code":' + b"[" * 30_000 + b"]" * 30_000 + b"}"]
 BROKEN = [b"", b"{", b"\xff\xfe", b'"\\ud800"', b'{"code":"\\ud800"}', b'{"code":"\\u0000"}', b"NaN", b"1e999", b"null"]
+NOT_UTF8 = [b'"\xff"', b'{"code":"\xff"}', b'{"\xff":"123456"}', b'{"code":"\xed\xa0\x80"}']
+"""A string that is no UTF-8, as a value, as a name, and a surrogate by itself (RFC 8259 s.8.1)."""
 
 
-@pytest.mark.parametrize("content", DEEP + BROKEN, ids=range(len(DEEP + BROKEN)))
+@pytest.mark.parametrize("content", DEEP + BROKEN + NOT_UTF8, ids=range(len(DEEP + BROKEN + NOT_UTF8)))
 async def test_deep_and_broken_json_is_malformed(world: World, content: bytes) -> None:
     browser = await world.signed_in("C10001")
     for path in ("orders", f"orders/{'A' * 26}/code"):
@@ -126,6 +130,15 @@ async def test_deep_and_broken_json_is_malformed(world: World, content: bytes) -
         )
         assert answer.status_code in {400, 404}, answer.text
         problem(answer)
+
+
+@pytest.mark.parametrize("given", ["AA\nAA", "AA AA", "AAAA\0", "AA=AA", "ＡＡＡＡ", "A"])
+def test_what_is_no_base64_is_not_passed_over(given: str) -> None:
+    """RFC 4648 s.3.3; programs may pad, and may write + and / of the other alphabet."""
+    with pytest.raises(Refused) as refused:
+        from_b64(given, "csr")
+    assert refused.value.refusal.field == "csr"
+    assert from_b64("-_-_", "csr") == from_b64("+/+/==", "csr") == b"\xfb\xff\xbf"
 
 
 async def test_a_body_without_a_stated_length_is_stopped_at_the_limit(world: World) -> None:

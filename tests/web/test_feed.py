@@ -49,6 +49,12 @@ async def to_the_end(world: World) -> tuple[int, list[dict[str, Any]]]:
         after = body["next"]
 
 
+async def test_a_place_that_no_database_can_count_is_refused_and_the_highest_one_is_not(world: World) -> None:
+    assert (await ask(world, 2**63 - 1)).status_code == 200
+    refused = await ask(world, 2**63)
+    assert (refused.status_code, refused.json()["field"]) == (400, "after")
+
+
 async def test_whoever_reads_on_has_every_certificate_as_it_stands(world: World) -> None:
     await sequence(world)
     _, told = await to_the_end(world)

@@ -119,6 +119,36 @@ async def test_what_ended_an_order_is_said_with_what_to_do(world: World) -> None
     assert "The order was not finished within its time." in sentences["day"]
 
 
+PRESENT = "present certificate"
+
+
+async def test_who_has_no_certificate_yet_reads_of_no_present_one(world: World) -> None:
+    """C10005 applies for the first one: at each step, on the page of the installation, and at the end."""
+    order = await (await errand(world, "C10005")).until("channel", "enrol")
+    path = f"/orders/{order.order['id']}?lang=en"
+    early = whole(await order.browser.get(path), "en")
+    assert "If you cancel, nothing is issued." in early
+    await order.until("install", "enrol")
+    install = whole(await order.browser.get(path), "en")
+    assert "within three days. If you cancel, the new certificate is revoked." in install
+    await order.call(f"{order.path}/cancel")
+    ended = whole(await order.browser.get(path), "en")
+    assert "The certificate that was issued is revoked. You can begin again." in ended
+    assert [page for page in (early, install, ended) if PRESENT in page] == []
+
+
+async def test_who_cancels_a_renewal_that_is_issued_already_is_told_what_is_revoked_and_what_stays(
+    world: World,
+) -> None:
+    order = await (await errand(world, "C10001")).until("install", "rekey")
+    path = f"/orders/{order.order['id']}?lang=en"
+    install = whole(await order.browser.get(path), "en")
+    assert "the new certificate is revoked and your present one stays as it is" in install
+    await order.call(f"{order.path}/cancel")
+    ended = whole(await order.browser.get(path), "en")
+    assert "The certificate that was issued is revoked, and your present one is as it was." in ended
+
+
 async def test_a_submitted_order_shows_that_it_is_being_worked_on(world: World) -> None:
     """The state that a crash between submitting and issuing leaves."""
     order = await (await errand(world, "C10001")).until("review", "rekey")
@@ -167,6 +197,12 @@ async def test_what_is_not_there_is_a_page_that_helps(world: World, path: str, l
         world.web_services.brand.hotline.en if lang == "en" else world.web_services.brand.hotline.zh
     ) in html.unescape(answer.text)
     assert 'href="/certificates"' in answer.text
+
+
+@pytest.mark.parametrize("name", ["a%00b", "a" * 300, "favicon.svg/more"])
+async def test_a_name_that_no_file_can_have_is_a_file_that_is_not_there(world: World, name: str) -> None:
+    """NUL, more than 255 octets, a file for a folder: the file system's own errors."""
+    assert (await world.browser().get(f"/static/{name}")).status_code == 404
 
 
 async def test_the_demos_pages_are_not_there_without_the_demo(world: World) -> None:

@@ -39,15 +39,18 @@ async def test_known_and_unknown_customers_are_told_the_same(world: World, one: 
 
 
 async def test_known_and_unknown_customers_take_the_same_time(world: World) -> None:
-    """Interleaved; the chance that an unknown one takes longer than a known one is near one half (F35)."""
+    """Interleaved; the chance that an unknown one takes longer than a known one is near one half (F35).
+
+    In seconds of this process's computing: how busy the machine is does not count.
+    """
     seconds: dict[str, list[float]] = {KNOWN: [], UNKNOWN: []}
     for number in range(24):
         for who in (KNOWN, UNKNOWN) if number % 2 else (UNKNOWN, KNOWN):
             browser = world.browser(f"198.51.{number}.1")
             await browser.get("/sign-in")
-            began = time.perf_counter()
+            began = time.process_time()
             await browser.form("/sign-in", who=who, password="not-the-password")
-            seconds[who].append(time.perf_counter() - began)
+            seconds[who].append(time.process_time() - began)
     pairs = [(a, b) for a in seconds[KNOWN] for b in seconds[UNKNOWN]]
     area = sum((a < b) + (a == b) / 2 for a, b in pairs) / len(pairs)
     assert 0.2 < area < 0.8, "an early return without the password's cost gives 0 or 1"
@@ -228,7 +231,9 @@ async def test_a_session_ends_after_ten_idle_minutes_and_after_thirty_in_all(wor
     world.clock.later(minutes=9, seconds=59)
     assert (await browser.get("/home")).status_code == 200
     world.clock.later(minutes=10, seconds=1)
-    assert (await browser.get("/home")).status_code == 303
+    for page in ("/home", "/orders/x"):
+        assert (await browser.get(page)).status_code == 303
+    assert (await browser.get("/api/v1/orders/x")).status_code == 401
     await browser.sign_in("C10001")
     for _ in range(5):
         world.clock.later(minutes=5)

@@ -9,6 +9,7 @@ _FOR_THE_INDEX = "the greatest is the same; the condition lets an index serve it
 _WHOSE = 'None if row["customer"] is None else CustomerId(row["customer"])'
 _CUSTOMERS_OWN = f"_work|branch|{_WHOSE}|(CustomerId(row['customer']))|1"
 _SAID_TWICE = "inside the choice and outside it the same is asked: on either engine one of the two is enough"
+_READERS_TYPE = "the type is one for the reader: at run time its value is the row's, None too"
 _LEASED = "SQL guard left out|leased_until {0}|(leased_until {0} OR 1 = 1)"
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("stepup/verifier.py", "Verifier.open|constant|0|(1)|1"): (
@@ -109,7 +110,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "store/repositories/messaging/outbox.py",
         _CUSTOMERS_OWN,
-    ): "the type is one for the reader: at run time its value is the row's, None too",
+    ): _READERS_TYPE,
     ("store/repositories/messaging/outbox.py", "LONGEST_WAIT_MS|constant|3_600_000|(3600001)|1"): (
         "a millisecond more in an hour is no fault"
     ),
@@ -124,6 +125,35 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("jobs/deliver.py", "_message|check left out|work.customer is None|False|1"): (
         "codes and notices are always for a customer; the type does not know it"
     ),
+    ("messaging/alarms.py", "ONCE|constant|2|(3)|1"): "no alarm has the grade between: they are 0, 1, 7, 14 and 30",
+    ("jobs/alarms.py", "LEASE_S|constant|120|(121)|1"): "a second more in a lease of two minutes is no fault",
+    (
+        "store/repositories/identity/customers.py",
+        "SessionRepository.rotate|branch|None if lost is None else id_hash|(id_hash)|1",
+    ): "without a repeat and its end, which are empty then, nothing is found by the id before",
+    (
+        "store/repositories/identity/customers.py",
+        (
+            'session_of|branch|None if row["account"] is None else AccountNumber(row["account"])'
+            "|(AccountNumber(row['account']))|1"
+        ),
+    ): _READERS_TYPE,
+    (
+        "store/repositories/identity/customers.py",
+        (
+            "SessionRepository.open.script|branch|() if replaces is None else (query(_CLOSE, id_hash=replaces),)"
+            "|((query(_CLOSE, id_hash=replaces),))|1"
+        ),
+    ): "it saves a statement that would end no session",
+    (
+        "store/repositories/rate_limits.py",
+        "RateLimitRepository.take.script|check left out|(yield from at_once(*taken(limits, now))) is not None|False|1",
+    ): "it saves round trips: what follows takes the same limits one by one",
+    ("store/repositories/rate_limits.py", "take_each|constant|True|(False)|1"): "both are made of the same limits",
+    (
+        "store/repositories/rate_limits.py",
+        "_SpentBudget.__init__|step left out|super().__init__(spent.name)|pass|1",
+    ): "words of an exception that is always caught",
     ("jobs/remind.py", "SWEPT|constant|200|(201)|1"): "how many are closed at once; the next turn closes the others",
 }
 """By module and by the fault's name as `survivors` prints it."""

@@ -34,19 +34,23 @@ def ready(*, postgresql: bool) -> Iterator[None]:
             (base / "postgresql").mkdir()
             _in_a_child(base / "postgresql", dsn)
             (base / "postgresql" / "dsn").write_text(dsn, encoding="ascii")
+            alone = asyncio.run(cluster.fresh_database())
+            _in_a_child(None, alone)
+            (base / "postgresql" / postgres.ALONE).write_text(alone, encoding="ascii")
         yield
 
 
-def _in_a_child(folder: Path, dsn: str | None) -> None:
-    """Found the installation in a process of its own: the house is not to be imported in this one."""
+def _in_a_child(folder: Path | None, dsn: str | None) -> None:
+    """Found the installation, or without a folder the tables only, in a process that may import the house."""
     pid = os.fork()
     if pid == 0:
         try:
+            from chopmark.store import db  # noqa: PLC0415
             from tests.contract.world import found_template  # noqa: PLC0415
 
-            asyncio.run(found_template(folder, dsn))
+            asyncio.run(db.upgrade(str(dsn)) if folder is None else found_template(folder, dsn))
             os._exit(0)
         finally:
             os._exit(1)
     if os.waitpid(pid, 0)[1] != 0:
-        raise RuntimeError(f"no installation could be founded in {folder}")
+        raise RuntimeError(f"nothing to copy could be made in {folder or dsn}")

@@ -64,8 +64,10 @@ const MOST_NAMED = 4;
 
 interface Wanted {
   readonly serial: string;
-  /** The name of the CA that issued it. */
+  /** The name of the CA that issued it, as the page has it. */
   readonly issuer: string;
+  /** The same CA as certificates name it. */
+  readonly issuerName: string;
 }
 
 function other(error: P12Error, wanted: Wanted): string {
@@ -148,17 +150,20 @@ const named = (algorithm: string): string =>
 /** Names what was found, the one that is valid longest first, and what is wanted: a customer may have a file of each CA. */
 function another(error: P12Error, wanted: Wanted): string {
   const [found] = error.found;
+  // One CA has one name in a sentence, or customers would take it for two.
+  const issuer = (name: string): string => (name === wanted.issuerName ? wanted.issuer : name);
   if (error.found.length > 1) {
     const each = error.found
       .slice(0, MOST_NAMED)
-      .map((one) => `${one.commonName} (${one.issuerName}, ${one.notAfter.toISOString().slice(0, 10)}, ${one.serial})`);
+      .map((one) => [one.commonName, issuer(one.issuerName), until(one.notAfter), one.serial.toUpperCase()] as const)
+      .map(([name, ...rest]) => `${name} (${rest.join(", ")})`);
     return t(
       "This file holds %(count)s other certificates (name, issuer, valid until, serial number): %(list)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
       {
         count: String(error.found.length),
         list: each.join("; "),
         ca: wanted.issuer,
-        wanted: wanted.serial,
+        wanted: wanted.serial.toUpperCase(),
       },
     );
   }
@@ -166,11 +171,13 @@ function another(error: P12Error, wanted: Wanted): string {
     "This file holds another certificate: %(name)s, issued by %(issuer)s, valid until %(until)s, serial number %(serial)s. Please choose the file of the certificate that %(ca)s issued, serial number %(wanted)s.",
     {
       name: found?.commonName ?? "",
-      issuer: found?.issuerName ?? "",
-      until: found?.notAfter.toISOString().slice(0, 10) ?? "",
-      serial: found?.serial ?? "",
+      issuer: issuer(found?.issuerName ?? ""),
+      until: found === undefined ? "" : until(found.notAfter),
+      serial: found?.serial.toUpperCase() ?? "",
       ca: wanted.issuer,
-      wanted: wanted.serial,
+      wanted: wanted.serial.toUpperCase(),
     },
   );
 }
+
+const until = (moment: Date): string => moment.toISOString().slice(0, 10);

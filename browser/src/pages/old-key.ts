@@ -96,7 +96,9 @@ async function opened(
   } catch (error) {
     if (!(error instanceof P12Error)) throw error;
     if (error.code === "other-passphrase-inside") show(find(section, "[data-old-key-inner]", HTMLElement), true);
-    const asked = { serial: old.serial, issuer: section.dataset["issuer"] ?? "" };
+    const { readCertificate } = await import("../certificate.ts");
+    const issuerName = old.der === null ? "" : readCertificate(old.der).issuerName;
+    const asked = { serial: old.serial, issuer: section.dataset["issuer"] ?? "", issuerName };
     throw new Complaints([explainFile(error, typed, asked)], { cause: error });
   }
 }

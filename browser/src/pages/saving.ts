@@ -95,7 +95,8 @@ export async function reopened(form: HTMLFormElement, chain: Chain, field = "pas
     return (await fromPkcs8(content.key, false)).privateKey;
   } catch (error) {
     if (!(error instanceof P12Error)) throw error;
-    const asked = { serial: leaf.serial, issuer: readCertificate(leaf.der).issuerName };
+    const { issuerName } = readCertificate(leaf.der);
+    const asked = { serial: leaf.serial, issuer: issuerName, issuerName };
     const complaint = explainFile(error, { passphrase, keyPassphrase: "" }, asked);
     throw new Complaints([{ ...complaint, field: complaint.field === "old_passphrase" ? field : "new_file" }], {
       cause: error,

@@ -2,10 +2,9 @@
 
 from chopmark.app.foundation import Foundation
 from chopmark.app.secrets import key_of
-from chopmark.core.types import Secret
 from chopmark.identity.known import KnownBrowsers
 from chopmark.identity.launching import LaunchTickets
-from chopmark.identity.password import PasswordGate, hash_password
+from chopmark.identity.password import PasswordGate, nobodys
 from chopmark.identity.people import People
 from chopmark.identity.services import IdentityServices
 from chopmark.identity.sessions import Marks, SessionService
@@ -19,7 +18,7 @@ def identity_services(foundation: Foundation) -> IdentityServices:
     engine, audit_log, clock, entropy = foundation.engine, foundation.audit_log, foundation.clock, foundation.entropy
     records, rate_limits = CustomerRepository(engine), RateLimitRepository(engine)
     people = People(records, foundation.sealer)
-    gate = PasswordGate(hash_password(Secret(entropy.token(16).hex()), entropy.token(16)))
+    gate = PasswordGate(nobodys(entropy.token(16), entropy.token(16)))
     marks = Marks(gate, KnownBrowsers(key_of(foundation.settings, "csrf_key"), clock, entropy))
     sessions = SessionService(people, records, SessionRepository(engine), rate_limits, marks, audit_log, clock, entropy)
     launches = LaunchTickets(LaunchRepository(engine), records, rate_limits, sessions, audit_log, clock, entropy)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from chopmark.app.settings import Settings
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
 from chopmark.core.clock import Entropy
@@ -36,13 +38,13 @@ def open_secrets(settings: Settings, entropy: Entropy, *, shared: bool = False, 
             "32 random bytes in hexadecimal, and name it in CHOPMARK_SECRETS_DIR."
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    values: dict[str, str] = {}
+    values: dict[str, SecretStr] = {}
     for name in missing:
         file = folder / name
         if not file.exists():
             write_private(file, entropy.token(32).hex().encode())
-        values[name] = file.read_text()
-    return Settings.model_validate({**settings.model_dump(), **values})
+        values[name] = SecretStr(file.read_text())
+    return settings.model_copy(update=values)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """The certificate profiles that are part of this release."""
 
+from functools import cache
 from importlib import resources
 
 from chopmark.pki import profile
@@ -11,11 +12,13 @@ def profile_text(name: str) -> str:
     return (resources.files("chopmark.ca") / "profiles" / f"{name}.toml").read_text(encoding="utf-8")
 
 
+@cache
 def profile_named(name: str) -> Profile:
     """Return the profile under which certificates of this name are issued."""
     return profile.load(profile_text(name))
 
 
+@cache
 def shipped_profiles() -> tuple[Profile, ...]:
     """Return every profile of this release, those of earlier versions included.
 

@@ -90,7 +90,7 @@ async def check_import(
                 bar.update(task, completed=done, total=total)
 
             found = await services.ra.certificate_import.check(old, tell, examples)
-    _print(found, guess)
+    say_report(found, guess)
     write_report(found, report)
     if found.unreadable:
         say("Nothing would be imported, because of what cannot be read.")
@@ -118,7 +118,7 @@ async def import_certificates(
             found = await services.ra.certificate_import.run(old, by, tell, examples)
     if found.resumed_at:
         say(f"An earlier run had stopped after {found.resumed_at:,} certificates; this one went on from there.")
-    _print(found, guess)
+    say_report(found, guess)
     write_report(found, report)
     if found.unreadable:
         say("Nothing was imported, because of what cannot be read.")
@@ -145,6 +145,7 @@ def _sentences() -> dict[Found, str]:
 
     return {
         Found.MATCHED: "belong to one customer each",
+        Found.KEY_UNFIT: "belong to one customer each, but their key may prove no renewal: these must apply",
         Found.THERE: "were imported before",
         Found.TWICE: "stand in the files more than once",
         Found.NO_CUSTOMER: "name nobody who is in the directory",
@@ -160,7 +161,8 @@ def _sentences() -> dict[Found, str]:
     }
 
 
-def _print(found: CertificateReport, estimate: Estimate) -> None:
+def say_report(found: CertificateReport, estimate: Estimate) -> None:
+    """Print what was found."""
     from chopmark.ra.imported import Way
 
     say(f"{found.certificates:,} certificates in the files:")

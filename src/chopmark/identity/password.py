@@ -5,6 +5,8 @@ that we use.
 """
 
 import asyncio
+import base64
+import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
@@ -54,6 +56,15 @@ def hash_password(secret: Secret, salt: bytes) -> str:
     return kdf.derive_phc_encoded(canonical)
 
 
+def nobodys(random: bytes, salt: bytes) -> str:
+    """Return a PHC string with the costs of `hash_password` that no known password has: its hash is drawn.
+
+    To compare a password with it takes as long as with any other; to make it takes nothing.
+    """
+    salted, hashed = (base64.b64encode(part).rstrip(b"=").decode() for part in (salt, hashlib.sha256(random).digest()))
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salted}${hashed}"
+
+
 def verify(phc: str, secret: Secret) -> bool:
     """Return whether the password is the one of this PHC string; raise HashUnfit when this process cannot tell."""
     _costs(phc)
@@ -83,7 +94,7 @@ def initial_password(random: bytes) -> Secret:
 class PasswordGate:
     """Runs at most two Argon2 computations at a time, and lets a limited number wait; further ones are refused.
 
-    `dummy` is a PHC string, with the present costs, of a password that nobody has. For an unknown customer the password
+    `dummy` is `nobodys` PHC string, with the present costs. For an unknown customer the password
     is compared with it, so that the answer takes as long as for a known one. Call `close` when done.
     """
 

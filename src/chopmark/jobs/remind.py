@@ -169,16 +169,19 @@ class Reminding:
         papers: ReminderPapers,
     ) -> Receipt | GatewayFault:
         now = self._clock.now()
-        apply = await self._must_apply(living, now)
+        apply = await self._must_apply(living, papers, now)
         try:
             return await self._router.send(self._message(reminder, contact, living, papers, now, apply=apply), now)
         except GatewayFault as fault:
             return fault
 
-    async def _must_apply(self, living: Sequence[LivingCertificate], now: datetime) -> bool:
+    async def _must_apply(self, living: Sequence[LivingCertificate], papers: ReminderPapers, now: datetime) -> bool:
         """Tell whether the customer has to apply: the one that ends last, which a renewal would prove, cannot."""
         proving = max(living, key=lambda one: (one.not_after, one.id))
-        return proving.former is not None and await known_doubt(self._rules.former, proving.former, now) is not None
+        if proving.former is None:
+            return False
+        der = papers.imported[proving.id]
+        return await known_doubt(self._rules.former, proving.former, der, now) is not None
 
     def _message(
         self,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ObjectIdentifier
@@ -15,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from chopmark.core.types import IssuerId, Serial
 from chopmark.pki import signing
 from chopmark.pki.algorithms import KeyKind
+from chopmark.pki.der import parts
 
 Time: TypeAlias = asn1.UTCTime | asn1.GeneralizedTime
 RDN_OIDS = {
@@ -25,6 +27,7 @@ RDN_OIDS = {
     "serialNumber": NameOID.SERIAL_NUMBER,
 }
 MAX_RDN_CHARACTERS = 64
+_VERSION = 0xA0
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -167,14 +170,44 @@ def serial_hex(serial: int) -> str:
     return serial.to_bytes((serial.bit_length() + 7) // 8 or 1, "big").hex().upper()
 
 
+def serial_in(certificate: x509.Certificate) -> Serial:
+    """Return a certificate's serial number as `serial_hex` writes it.
+
+    Some CAs forget the zero before a number whose first bit is set, so that it is negative. Their lists do the same,
+    and most programs show the octets. So the octets are its number.
+    """
+    number = certificate.serial_number
+    if number >= 0:
+        return Serial(serial_hex(number))
+    return Serial(number.to_bytes(((~number).bit_length() + 8) // 8, "big", signed=True).hex().upper())
+
+
 def serial_of(certificate_der: bytes) -> Serial:
-    """Return a certificate's serial number, as `serial_hex` writes it; ValueError for what is no certificate."""
-    return Serial(serial_hex(x509.load_der_x509_certificate(certificate_der).serial_number))
+    """Return a certificate's serial number, as `serial_in` writes it; ValueError for what is no certificate."""
+    return serial_in(x509.load_der_x509_certificate(certificate_der))
 
 
 def spki_der(certificate_der: bytes) -> bytes:
     """Return a certificate's SubjectPublicKeyInfo, DER."""
     return signing.spki_of(x509.load_der_x509_certificate(certificate_der))
+
+
+def any_spki(certificate: x509.Certificate) -> bytes:
+    """Return a certificate's SubjectPublicKeyInfo, also of a kind of key that no library here knows.
+
+    One that can be read is returned in its one encoding, so that the same key is recognised however it was written.
+    """
+    try:
+        return signing.spki_of(certificate)
+    except (ValueError, UnsupportedAlgorithm):
+        return _spki_as_written(certificate.tbs_certificate_bytes)
+
+
+def _spki_as_written(tbs_der: bytes) -> bytes:
+    """Return the seventh part of a TBSCertificate; the sixth where the version (RFC 5280 s.4.1.2.1) is left out."""
+    (body,) = parts(tbs_der)
+    inside = parts(body.content)
+    return inside[6 if inside[0].tag == _VERSION else 5].der
 
 
 def not_after(certificate_der: bytes) -> datetime:

@@ -6,7 +6,7 @@ and again when the order is confirmed:
 1. Its signature verifies with one of the certificates that the settings pin for its issuer now. Neither the name of the
    issuer nor a row of the database is enough.
 2. Its subject still names this customer, if a template can read it.
-3. Its key passes the checks of our own keys (`pki.key_checks`), because others could sign with a weak key.
+3. Its key may prove a renewal (`ra.former_keys`).
 4. Its own CA says, in a statement that is still valid, that it is not revoked.
 
 Otherwise the order is refused, and the refusal says that the customer has to apply (TW-05).
@@ -22,12 +22,12 @@ from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import customer_stream, order_stream
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, Operation, OrderState, Reason, text
-from chopmark.pki import key_checks
 from chopmark.pki.path import issued_by_any
-from chopmark.pki.x509 import serial_of, spki_der
+from chopmark.pki.x509 import serial_of
 from chopmark.ra.certificate_import.subjects import Named, Names, parse_template, read_subject
 from chopmark.ra.context import RaContext, facts_of
 from chopmark.ra.former_issuers import ON_HOLD, FormerIssuer, FormerStatus, GoodThere, RevokedThere, StatusThere
+from chopmark.ra.former_keys import may_prove
 from chopmark.ra.imported import Fingerprint, Former, Way
 from chopmark.ra.model import Order
 from chopmark.ra.policy import DOUBTED, Advice, Doubt, advise, instead_of_renewal, may_start
@@ -47,8 +47,6 @@ async def require_good_there(context: RaContext, snapshot: OrderSnapshot, old: S
         raise Refused(_NOT_THEIRS)
     if not _names(context, snapshot, issuer, old.der):
         raise Refused(_ANOTHERS)
-    if key_checks.judge(spki_der(old.der)):
-        raise Refused(_WEAK)
     doubt = await _asked(context, snapshot.order.customer, old)
     if doubt is None:
         return
@@ -89,11 +87,13 @@ async def recommended(context: RaContext, present: SubscriberCertificate | None)
     if advice.operation is not Operation.REKEY or present is None or present.former is None:
         return advice
     former = replace(present.former, serial=serial_of(present.der))
-    return instead_of_renewal(advice, await known_doubt(context.former.status, former, now))
+    return instead_of_renewal(advice, await known_doubt(context.former.status, former, present.der, now))
 
 
-async def known_doubt(statuses: FormerStatus, former: Former, now: datetime) -> Doubt | None:
-    """Return why the customer has to apply, as far as it is known without asking the CA of the certificate."""
+async def known_doubt(statuses: FormerStatus, former: Former, der: bytes, now: datetime) -> Doubt | None:
+    """Return why the customer has to apply, as far as it is known without asking the CA of the certificate `der`."""
+    if not may_prove(der):
+        return Doubt.KEY
     status = await statuses.known_of(former.issuer, former.serial, now)
     doubt = None if status is None else doubt_in(status, now)
     return Doubt.NO_FILE if doubt is None and former.way in _NO_FILE else doubt
@@ -107,9 +107,14 @@ def doubt_in(status: StatusThere, now: datetime) -> Doubt | None:
 
 
 async def _asked(context: RaContext, customer: CustomerId, old: SubscriberCertificate) -> Doubt | None:
-    """Ask the CA of an imported certificate; if it has revoked it for good, revoke it here, too."""
+    """Ask the CA of an imported certificate; if it has revoked it for good, revoke it here, too.
+
+    Nobody is asked about a key that proves nothing, whatever its CA says.
+    """
     if old.former is None:
         return None
+    if not may_prove(old.der):
+        return Doubt.KEY
     now = context.now()
     status = await context.former.status.status_of(old.former.issuer, serial_of(old.der), now)
     doubt = doubt_in(status, now)
@@ -162,5 +167,4 @@ _NOT_THEIRS = Refusal(
     code="former_issuer",
 )
 _ANOTHERS = replace(_NOT_THEIRS, code="former_customer")
-_WEAK = replace(_NOT_THEIRS, code="former_key")
 _NO_FILE = frozenset({Way.VAULT, Way.NONE})

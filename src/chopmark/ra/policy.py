@@ -205,6 +205,8 @@ class Doubt(StrEnum):
     """Its CA has put it on hold."""
     UNKNOWN = "unknown"
     """Its CA says nothing that counts now, for example because its list is past its nextUpdate."""
+    KEY = "key"
+    """Its key is too weak, or of a kind whose signatures are not accepted (`ra.former_keys`)."""
     NO_FILE = "no_file"
     """The import was told that no page can open its key. That is no proof, so who can sign with it still renews."""
 
@@ -227,6 +229,10 @@ DOUBTED = {
     Doubt.HELD: text(
         "The company that issued your present certificate has put it on hold, so it cannot be renewed now. Please "
         "apply for a new one instead."
+    ),
+    Doubt.KEY: text(
+        "The key of your present certificate is too weak, or of a kind that is not accepted here, so it cannot be "
+        "renewed. Please apply for a new one instead; it takes a few minutes."
     ),
     Doubt.NO_FILE: text(
         "The key of your present certificate is kept where this page cannot open it. Please apply for a new one "

@@ -1,6 +1,7 @@
 """The web application: routes, headers, limits, and the status services in front of it."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +52,8 @@ SECURITY_HEADERS = {
 }
 HTTPS_HEADERS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains"}
 _PAGES_FILES = ("/static/", "/brand.css")
+_FILE = re.compile(r"(?:[A-Za-z0-9_-]{1,60}/){0,4}[A-Za-z0-9_][A-Za-z0-9._-]{0,120}", re.ASCII)
+"""Names of the package's files: a folder has no dot, and none begins with one."""
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OPEN = ("/launch", "/api/v1/launches", "/static/", "/brand.css")
 """Paths that a busy process still serves without sign-in: launches by the trading program, and files of pages."""
@@ -91,6 +94,13 @@ async def let_in(request: AnyRequest) -> None:
     if (busy := busy_of(request.scope)) is not None:
         raise Refused(busy)
     same_origin(request)
+
+
+async def let_in_for_a_file(request: AnyRequest) -> None:
+    """Refuse a request for a name that no file of the package has, before the file system is asked and fails."""
+    await let_in(request)
+    if not _FILE.fullmatch(request.scope["path"].removeprefix("/static/")):
+        raise Refused(Refusal(Kind.NOT_FOUND, text("There is no such page.")))
 
 
 def knows(web: WebServices) -> Callable[[Scope], bool]:
@@ -201,7 +211,11 @@ def in_front(web: WebServices, portal: Litestar) -> ASGIApp:
 def framework(web: WebServices) -> Litestar:
     """Return the framework's part: routes, dependencies, what becomes of an error."""
     static = create_static_files_router(
-        path="/static", directories=[static_folder()], include_in_schema=False, after_request=cached
+        path="/static",
+        directories=[static_folder()],
+        include_in_schema=False,
+        before_request=let_in_for_a_file,
+        after_request=cached,
     )
     return Litestar(
         route_handlers=[
@@ -226,6 +240,7 @@ def framework(web: WebServices) -> Litestar:
             Refused: problems.refused,
             HTTPException: problems.http_error,
             RecursionError: problems.too_deep,
+            UnicodeDecodeError: problems.not_utf8,
             Exception: problems.unexpected,
         },
         before_request=let_in,

@@ -191,6 +191,21 @@ def too_deep(request: AnyRequest, error: RecursionError) -> Response[bytes] | Re
     return problem(request, _BY_STATUS[400])
 
 
+def not_utf8(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes] | Response[str]:
+    """Answer a body whose octets are no UTF-8; text that we fail to decode anywhere else is a bug."""
+    if _innermost(error) != "decode_json":
+        return unexpected(request, error)
+    return problem(request, _BY_STATUS[400])
+
+
+def _innermost(error: Exception) -> str:
+    """Return the function in which an error was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else trace.tb_frame.f_code.co_name
+
+
 def unexpected(request: AnyRequest, error: Exception) -> Response[bytes] | Response[str]:
     """Answer a bug: log its type and place, tell the person only a number to give to the help line."""
     number = request_id(request)

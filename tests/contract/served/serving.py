@@ -20,6 +20,7 @@ from tests.journey.counter import free_port
 from tests.machine import missing
 
 ENDS_WITHIN_S = 60
+LOOKS_AGAIN_S = 0.1
 Answer = httpx2.Response
 
 
@@ -88,6 +89,17 @@ class Served:
         assert stdout is not None
         lines = await asyncio.to_thread(lambda: next((line for line in stdout if line.startswith("ready ")), None))
         assert lines is not None, self.logs()
+
+    async def leave_alone(self, name: str) -> None:
+        """Ask nothing for a moment: whoever asks without a pause takes the machine from the process it waits for.
+
+        Ends at once when that process has ended, which fails the test.
+        """
+        try:
+            status = await asyncio.to_thread(self.processes[name].wait, LOOKS_AGAIN_S)
+        except subprocess.TimeoutExpired:
+            return
+        raise AssertionError(f"the {name} has ended with {status}: {self.logs()}")
 
     def kill(self, name: str) -> None:
         """Kill a process as a power cut would."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -177,9 +178,25 @@ async def test_good_clients_notice_nothing(world: World, tmp_path: Path) -> None
         assert (await line.rest())[:12] in {b"HTTP/1.1 413", b"HTTP/1.1 403"}
 
 
+@dataclass(frozen=True)
+class Pump:
+    """A process of its own that asks for whole pages without end."""
+
+    process: subprocess.Popen[str]
+
+    async def refused(self) -> None:
+        """Wait until the flood is there: until one of these strangers is asked to come again."""
+        assert self.process.stdout is not None
+        assert await asyncio.to_thread(self.process.stdout.readline) == "later\n"
+
+    def told(self) -> dict[str, int]:
+        """End it, and return what it was told."""
+        return dict(json.loads(self.process.communicate("", timeout=ENDS_WITHIN_S)[0]))
+
+
 @contextmanager
-def pumping(served: Served, connections: int, networks: int) -> Iterator[Callable[[], dict[str, int]]]:
-    """A process of its own that asks for whole pages without end; gives what ends it and returns what it was told."""
+def pumping(served: Served, connections: int, networks: int) -> Iterator[Pump]:
+    """Flood a server."""
     arguments = [str(served.port), str(connections), str(networks)]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.contract.served.pump", *arguments],
@@ -188,20 +205,10 @@ def pumping(served: Served, connections: int, networks: int) -> Iterator[Callabl
         text=True,
     )
     try:
-        yield lambda: dict(json.loads(process.communicate("", timeout=ENDS_WITHIN_S)[0]))
+        yield Pump(process)
     finally:
         process.kill()
         process.communicate()
-
-
-async def strangers_wait(served: Served) -> None:
-    """Wait until the flood is there: until somebody whom we do not know is asked to come again."""
-    async with asyncio.timeout(ENDS_WITHIN_S):
-        while True:
-            answer = await served.request("GET", "/sign-in", headers={"connection": "close"})
-            if answer.status_code == 503:
-                assert int(answer.headers["retry-after"]) > 0
-                return
 
 
 async def renews(visit: Visit) -> int:
@@ -216,12 +223,12 @@ async def test_a_flood_of_whole_requests_stops_neither_status_nor_customers_and_
     limits = {"CHOPMARK_LIMITS__REQUESTS": "8", "CHOPMARK_LIMITS__STATUS_REQUESTS": "4"}
     async with server(world, tmp_path, **limits) as (served, _, asked):
         visit = await served.visit(asked.token)
-        with pumping(served, FLOOD, 14) as told:
-            await strangers_wait(served)
+        with pumping(served, FLOOD, 14) as pump:
+            await pump.refused()
             for _ in range(5):
                 assert await asked.status(served) == [200, 200]
                 assert await renews(visit) == 200
-            said = told()
+            said = pump.told()
         assert said["503 later"] > 0
         assert said["200"] > 0, "some strangers are let in all the time"
 
@@ -340,15 +347,15 @@ async def test_drill_seven_hundred_who_ask_for_whole_pages_leave_status_its_two_
 ) -> None:
     async with server(world, tmp_path) as (served, _, asked):
         visit = await served.visit(asked.token)
-        with pumping(served, 700, 14) as told:
-            await strangers_wait(served)
+        with pumping(served, 700, 14) as pump:
+            await pump.refused()
             took = []
             for _ in range(20):
                 began = time.monotonic()
                 assert await asked.status(served) == [200, 200]
                 took.append((time.monotonic() - began) / 2)
                 assert await renews(visit) == 200
-            assert told()["503 later"] > 0
+            assert pump.told()["503 later"] > 0
         assert sorted(took)[len(took) // 2] < ANSWERED_WITHIN_S, took
 
 

@@ -1,6 +1,6 @@
 """From the customer's yes to the world: a revocation is on the list and in OCSP answers within five seconds (I25)."""
 
-import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -54,10 +54,16 @@ async def test_i25_a_revocation_is_on_the_list_and_in_answers_within_five_second
             continue
         confirmed = await visit.confirm(errand.id, terms)
         assert confirmed.status_code == 200, confirmed.text
-        async with asyncio.timeout(VISIBLE_WITHIN_S):
-            while not await listed(served, address, record.serial_number):
-                assert confirmed.json()["state"] == "done"
-            while await says(served, question) is not ocsp.OCSPCertStatus.REVOKED:
-                continue
+        assert confirmed.json()["state"] == "done"
+        told = time.monotonic()
+        begun, shown = told, False
+        while not shown:
+            assert begun - told < VISIBLE_WITHIN_S, "who asks so late must be told"
+            await served.leave_alone("server")
+            begun = time.monotonic()
+            shown = (
+                await listed(served, address, record.serial_number)
+                and await says(served, question) is ocsp.OCSPCertStatus.REVOKED
+            )
     finally:
         await served.close()

@@ -15,6 +15,7 @@ from chopmark.identity.password import (
     hash_password,
     initial_password,
     needs_rehash,
+    nobodys,
     verify,
 )
 
@@ -40,6 +41,15 @@ def test_a_stored_hash_carries_its_costs_and_not_the_password() -> None:
     assert STORED.startswith("$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$")
     assert "right" not in STORED
     assert not needs_rehash(STORED)
+
+
+def test_nobody_s_hash_looks_and_costs_as_a_stored_one_and_not_even_what_it_was_drawn_from_opens_it() -> None:
+    made = nobodys(b"0123456789abcdef", bytes(16))
+    assert [len(part) for part in made.split("$")] == [len(part) for part in STORED.split("$")]
+    assert made.split("$")[:-1] == STORED.split("$")[:-1]
+    assert not verify(made, Secret("0123456789abcdef"))
+    assert not verify(made, Secret(b"0123456789abcdef".hex()))
+    assert made != nobodys(b"0123456789abcdeg", bytes(16))
 
 
 def test_a_password_is_the_same_composed_and_decomposed() -> None:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from chopmark.core.types import Secret
-from chopmark.keys.file import create
+from chopmark.keys.file import create_derived
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import pkcs12
 from tests.vectors.pki.house import PASSPHRASE, house, openssl
@@ -15,7 +15,7 @@ WORD = Secret("Tr0ub4dor&3 four words")
 
 
 def material(algorithm: KeyAlgorithm):
-    key = serialization.load_pem_private_key(create(algorithm, PASSPHRASE), PASSPHRASE.reveal().encode())
+    key = serialization.load_pem_private_key(create_derived(algorithm, PASSPHRASE), PASSPHRASE.reveal().encode())
     spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return key, house().issue(house().draft(spki_der=spki))
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.keys.adapter import as_private_key
-from chopmark.keys.file import create
+from chopmark.keys.file import create_derived
 from chopmark.keys.ports import KeyAlgorithm
 from chopmark.pki import proof
 from tests.vectors.pki.house import NOW, PASSPHRASE, customer, house, openssl, pem, signer, write_chain
@@ -49,7 +49,7 @@ def code(answer) -> str | None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_openssl_verifies_our_signature_and_gives_back_the_statement(tmp_path, algorithm):
-    key, certificate = fresh_key(create(algorithm, PASSPHRASE))
+    key, certificate = fresh_key(create_derived(algorithm, PASSPHRASE))
     root, issuing = write_chain(house(), tmp_path)
     signed = proof.build(statement(certificate), key, certificate)
     (tmp_path / "leaf.pem").write_bytes(pem(certificate))
@@ -75,7 +75,7 @@ def openssl_signs(
     folder, content: bytes, *arguments: str, algorithm=KeyAlgorithm.P256, econtent=proof.PROOF_CONTENT_TYPE
 ):
     """Sign with a fresh key in openssl; return the CMS and the certificate of that key."""
-    key_pem = create(algorithm, PASSPHRASE)
+    key_pem = create_derived(algorithm, PASSPHRASE)
     (folder / "key.pem").write_bytes(key_pem)
     _, certificate = fresh_key(key_pem)
     (folder / "leaf.pem").write_bytes(pem(certificate))

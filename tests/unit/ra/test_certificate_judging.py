@@ -1,13 +1,18 @@
 """One certificate of an import: who made it, whether it has ended, whom it names, whether its key can renew."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
+from chopmark.pki import der as asn
+from chopmark.pki import signing
+from chopmark.pki.x509 import serial_of
 from chopmark.ra.certificate_import.judging import Candidate, Judge, Refuse, way_of
 from chopmark.ra.certificate_import.report import Found
 from chopmark.ra.certificate_import.subjects import Named, Names
@@ -39,6 +44,29 @@ def certificate(
     for extension in extensions:
         made = made.add_extension(extension, critical=True)
     return made.sign(by, hashes.SHA256()).public_bytes(DER)
+
+
+def rewritten(der: bytes, before: bytes, after: bytes) -> bytes:
+    """The certificate with other octets in it, signed again by the old CA."""
+    _, algorithm, _ = asn.parts(asn.parts(der)[0].content)
+    body = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    assert body.count(before) == 1
+    changed = body.replace(before, after)
+    return asn.signed(changed, algorithm.der, OLD.sign(changed, ec.ECDSA(hashes.SHA256())))
+
+
+def version_1(der: bytes) -> bytes:
+    """The certificate without what only version 3 has, signed again by the old CA."""
+    _, algorithm, _ = asn.parts(asn.parts(der)[0].content)
+    body = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    (whole,) = asn.parts(body)
+    changed = asn.tlv(0x30, *(part.der for part in asn.parts(whole.content) if part.tag not in {0xA0, 0xA3}))
+    return asn.signed(changed, algorithm.der, OLD.sign(changed, ec.ECDSA(hashes.SHA256())))
+
+
+P256, SM2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf5501822d")
+"""The names of two curves; no library here knows the second one."""
+IN_SM2 = rewritten(certificate("C1"), P256, SM2)
 
 
 def usage(*, signs: bool = False, commits: bool = False) -> x509.KeyUsage:
@@ -109,10 +137,12 @@ def test_the_last_second_of_a_certificate_counts_and_so_does_one_that_is_said_to
         (CUSTOMER, (usage(commits=True),), True),
         (CUSTOMER, (usage(),), False),
         (rsa.generate_private_key(65537, 2048), (), True),
+        (rsa.generate_private_key(65537, 1024), (), False),
+        (rsa.generate_private_key(3, 2048), (), False),
         (ec.generate_private_key(ec.SECP256K1()), (), False),
         (ed25519.Ed25519PrivateKey.generate(), (), False),
     ],
-    ids=["P-256", "signs", "commits", "enciphers", "RSA", "another curve", "Ed25519"],
+    ids=["P-256", "signs", "commits", "enciphers", "RSA", "RSA 1024", "exponent 3", "another curve", "Ed25519"],
 )
 def test_a_key_can_renew_if_it_may_sign_and_we_can_verify_it(
     key: Key, extensions: tuple[x509.ExtensionType, ...], *, fit: bool
@@ -120,6 +150,43 @@ def test_a_key_can_renew_if_it_may_sign_and_we_can_verify_it(
     found = JUDGE.judge(certificate("C1", key, OLD, *extensions), NOW)
     assert isinstance(found, Candidate)
     assert found.fit is fit
+
+
+@pytest.mark.parametrize("der", [IN_SM2, version_1(IN_SM2)], ids=["version 3", "version 1"])
+def test_a_kind_of_key_that_no_library_knows_proves_no_renewal_and_stops_no_import(der: bytes) -> None:
+    found = JUDGE.judge(der, NOW)
+    assert isinstance(found, Candidate)
+    assert not found.fit
+    written = signing.spki_of(x509.load_der_x509_certificate(certificate("C1"))).replace(P256, SM2)
+    assert found.spki_sha256 == hashlib.sha256(written).hexdigest()
+
+
+def test_a_certificate_of_version_1_renews_as_any_other() -> None:
+    found = JUDGE.judge(version_1(certificate("C1")), NOW)
+    assert isinstance(found, Candidate)
+    assert found.fit
+
+
+@pytest.mark.parametrize(
+    ("serial", "negative", "number"),
+    [
+        (0x7A0102030405, "8a0102030405", "8A0102030405"),
+        (0x7F, "80", "80"),
+        (0x7F00, "ff00", "FF00"),
+    ],
+)
+def test_a_serial_number_whose_zero_the_ca_forgot_is_what_its_octets_are(
+    serial: int, negative: str, number: str
+) -> None:
+    size = (serial.bit_length() + 7) // 8
+    before = b"\x02" + bytes([size]) + serial.to_bytes(size, "big")
+    der = rewritten(certificate("C1", serial=serial), before, before[:2] + bytes.fromhex(negative))
+    with pytest.warns(CryptographyDeprecationWarning):
+        found = JUDGE.judge(der, NOW)
+    assert isinstance(found, Candidate)
+    assert found.serial == number
+    with pytest.warns(CryptographyDeprecationWarning):
+        assert serial_of(der) == number
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,15 @@ def test_a_key_of_two_customers_is_shared_wherever_it_is_and_one_of_the_same_cus
     assert report.renew == 3
 
 
+def test_one_whose_key_proves_no_renewal_is_counted_as_that_and_not_twice() -> None:
+    unfit = replace(KIND, fit=False)
+    report = tallied((1, 1, 7), (2, 2, 8), (1, 1, 7), (3, 3, 8), (4, 3, 9), kind=unfit)
+    assert report.counts == {Found.KEY_UNFIT: 2, Found.TWICE: 1, Found.KEY_SHARED: 2}
+    assert (report.renew, report.apply, report.certified) == (0, 2, 0)
+    assert numbers(report, Found.KEY_UNFIT)[:2] == [1, 2]
+    assert Found.MATCHED not in report.examples
+
+
 def test_all_repetitions_are_found_whatever_their_hash_begins_with() -> None:
     prints = [number << 60 | number for number in range(16)]
     report = tallied(*((one, one, 1) for one in (*prints, *prints)))

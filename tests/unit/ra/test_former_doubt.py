@@ -4,17 +4,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from chopmark.core.types import text
+from chopmark.core.types import Operation, Reason, text
 from chopmark.ra.former_issuers import ON_HOLD, GoodThere, RevokedThere, StatusThere, UnknownThere
 from chopmark.ra.former_renewal import doubt_in, known_doubt
 from chopmark.ra.imported import Former, Way
-from chopmark.ra.policy import Doubt
+from chopmark.ra.policy import Advice, Doubt, instead_of_renewal, may_start
 
 NOW = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 GOOD = GoodThere(NOW + SECOND)
 UNKNOWN = UnknownThere(text("The list is late."))
+
+
+def certificate(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    name = x509.Name([])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 0x1234, NOW, NOW + SECOND)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+FIT = certificate(ec.generate_private_key(ec.SECP256R1()))
+UNFIT = certificate(rsa.generate_private_key(3, 2048))
 
 
 @pytest.mark.parametrize(
@@ -64,4 +77,21 @@ class Statuses:
 async def test_what_is_known_counts_first_and_then_whether_there_is_a_file(
     known: StatusThere | None, way: Way, doubt: Doubt | None
 ) -> None:
-    assert await known_doubt(Statuses(known), Former("old", "1234", way), NOW) is doubt
+    assert await known_doubt(Statuses(known), Former("old", "1234", way), FIT, NOW) is doubt
+
+
+@pytest.mark.parametrize("known", [None, GOOD, UNKNOWN, RevokedThere("superseded")])
+@pytest.mark.parametrize("der", [UNFIT, b"no certificate"], ids=["exponent 3", "no certificate"])
+async def test_a_key_that_proves_nothing_is_the_doubt_whatever_its_ca_says(
+    known: StatusThere | None, der: bytes
+) -> None:
+    assert await known_doubt(Statuses(known), Former("old", "1234", Way.FILE), der, NOW) is Doubt.KEY
+
+
+def test_whose_key_proves_nothing_may_not_open_a_renewal_and_may_apply() -> None:
+    advice = instead_of_renewal(Advice(Operation.REKEY, None, text("Renew.")), Doubt.KEY)
+    assert (advice.operation, advice.reason) == (Operation.REPLACE, Reason.REPLACE)
+    refused = may_start(Operation.REKEY, None, advice)
+    assert refused is not None
+    assert refused.code == "former_key"
+    assert may_start(Operation.REPLACE, Reason.REPLACE, advice) is None

@@ -11,12 +11,13 @@ from typing import Final
 
 from cryptography import x509
 
-from chopmark.pki import key_checks, path, signing
-from chopmark.pki.x509 import serial_hex
+from chopmark.pki import path
+from chopmark.pki.x509 import any_spki, serial_in
 from chopmark.ra.certificate_import.report import Found
 from chopmark.ra.certificate_import.subjects import Named, Template, parse_template, read_subject
 from chopmark.ra.certificate_import.tables import Cell
 from chopmark.ra.former_issuers import FormerIssuers
+from chopmark.ra.former_keys import may_prove
 from chopmark.ra.imported import Fingerprint, Way
 
 _UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
@@ -24,7 +25,7 @@ _UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A certificate that may be imported: of a former issuer, not expired. `fit`: its key can sign a renewal."""
+    """A certificate that may be imported: of a former issuer, not expired. `fit`: its key may prove a renewal."""
 
     issuer: str
     serial: str
@@ -65,7 +66,7 @@ class Judge:
         """Return a candidate for the import, or why the certificate is not one."""
         try:
             certificate = x509.load_der_x509_certificate(der)
-            serial = serial_hex(abs(certificate.serial_number))
+            serial = serial_in(certificate)
             if der in self._own or _is_authority(certificate):
                 return Refuse(Found.AUTHORITY, serial)
             issuer = self._issuer_of(certificate)
@@ -73,17 +74,16 @@ class Judge:
                 return Refuse(Found.NOT_FORMER, serial)
             if now > certificate.not_valid_after_utc:
                 return Refuse(Found.EXPIRED, serial)
-            spki = signing.spki_of(certificate)
             return Candidate(
                 issuer=issuer,
                 serial=serial,
                 der=der,
                 fingerprint=Fingerprint(hashlib.sha256(der).hexdigest()),
-                spki_sha256=hashlib.sha256(spki).hexdigest(),
+                spki_sha256=hashlib.sha256(any_spki(certificate)).hexdigest(),
                 not_before=certificate.not_valid_before_utc,
                 not_after=certificate.not_valid_after_utc,
                 named=read_subject(certificate.subject, self._templates[issuer]),
-                fit=_can_sign(certificate, spki),
+                fit=may_prove(der),
             )
         except _UNREAD:
             return Refuse(Found.UNREADABLE)
@@ -100,21 +100,6 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         return False
-
-
-def _can_sign(certificate: x509.Certificate, spki: bytes) -> bool:
-    """Tell whether this key can sign a renewal: its key usage allows signatures, and we can verify keys of its kind."""
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-        if not (usage.digital_signature or usage.content_commitment):
-            return False
-    except x509.ExtensionNotFound:
-        pass
-    try:
-        key_checks.kind(spki)
-    except ValueError:
-        return False
-    return True
 
 
 _WAYS: Final = {

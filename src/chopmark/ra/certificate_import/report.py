@@ -15,9 +15,11 @@ _PART_BITS: Final = 3
 
 
 class Found(StrEnum):
-    """The result for one certificate of the input. Only `matched` ones are imported."""
+    """The result for one certificate of the input. Only those of `IMPORTED` are imported."""
 
     MATCHED = "matched"
+    KEY_UNFIT = "key_unfit"
+    """It matches, but its key may prove no renewal (`ra.former_keys`), so the customer has to apply."""
     NO_TEMPLATE = "no_template"
     """No template fits the subject, and no table names the customer."""
     NO_CUSTOMER = "no_customer"
@@ -37,6 +39,9 @@ class Found(StrEnum):
     TWICE = "twice"
     """The same certificate occurs in the input more than once."""
     UNREADABLE = "unreadable"
+
+
+IMPORTED: Final = (Found.MATCHED, Found.KEY_UNFIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class CertificateReport:
-    """The report of a run or a check. `counts` adds up to `certificates`; `imported` counts all matched ones, or is 0.
+    """The report of a run or a check. `counts` adds up to `certificates`; `imported` counts `IMPORTED`, or is 0.
 
-    `renew` and `apply` count the matched ones whose customers can renew or have to apply. `ways` counts the matched
-    ones by where the key is, `certified` those whose customers have a certificate of ours already, `months` by the
-    local month in which they end. The firm's estimate splits the unknown ones of `ways`.
+    `renew` and `apply` count those of `IMPORTED` whose customers can renew or have to apply. `ways` counts them by
+    where the key is, `certified` those whose customers have a certificate of ours already, `months` by the local month
+    in which they end. The firm's estimate splits the unknown ones of `ways`.
     """
 
     certificates: int
@@ -138,8 +143,9 @@ class Tally:
 
     def match(self, fingerprint: str, spki_sha256: str, customer: int, kind: Matched, example: Example) -> None:
         """Count a matched certificate; `customer` is a short hash of the customer number."""
-        self.counts[Found.MATCHED] += 1
-        self._keep(Found.MATCHED, example)
+        found = Found.MATCHED if kind.fit else Found.KEY_UNFIT
+        self.counts[found] += 1
+        self._keep(found, example)
         self._prints.append(int(fingerprint[:16], 16))
         self._keys.append(int(spki_sha256[:16], 16))
         self._customers.append(customer)
@@ -152,17 +158,18 @@ class Tally:
             kept.append(example)
 
     def report(self, certificates: int) -> CertificateReport:
-        """Return the report, in which repetitions and certificates with a shared key no longer count as matched."""
+        """Return the report, in which repetitions and certificates with a shared key no longer count as imported."""
+        kinds = {number: kind for kind, number in self._kinds.items()}
         twice = set(self._repeated())
         shared = {place for place in self._shared() if place not in twice}
         for found, places in ((Found.TWICE, twice), (Found.KEY_SHARED, shared)):
             self.counts[found] += len(places)
-            self.counts[Found.MATCHED] -= len(places)
+            for place in places:
+                self.counts[Found.MATCHED if kinds[self._kind_of[place]].fit else Found.KEY_UNFIT] -= 1
             for place in sorted(places)[: self._most]:
                 self._keep(found, Example(self._number_of[place], "", 0, ""))
         out = twice | shared
         left = Counter(self._kind_of[place] for place in range(len(self._kind_of)) if place not in out)
-        kinds = {number: kind for kind, number in self._kinds.items()}
         ways: Counter[Way] = Counter()
         months: Counter[str] = Counter()
         issuers: Counter[str] = Counter()
@@ -174,7 +181,7 @@ class Tally:
             issuers[kind.issuer] += many
             certified += many if kind.certified else 0
             renew += many if kind.fit and kind.way in {Way.FILE, Way.UNKNOWN} and not kind.certified else 0
-        matched = self.counts[Found.MATCHED]
+        matched = sum(self.counts[found] for found in IMPORTED)
         return CertificateReport(
             certificates=certificates,
             counts={found: self.counts[found] for found in Found if self.counts[found]},

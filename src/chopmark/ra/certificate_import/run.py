@@ -26,7 +26,15 @@ from chopmark.identity.sealed import Sealer
 from chopmark.ra.certificate_import.judging import Candidate, Judge, Refuse, way_of
 from chopmark.ra.certificate_import.ports import Asked, ImportRegistry, Known
 from chopmark.ra.certificate_import.reading import Entry, Input, entries_of, open_input, sheets_of
-from chopmark.ra.certificate_import.report import CertificateReport, Example, Found, Matched, Tally, Unreadable
+from chopmark.ra.certificate_import.report import (
+    IMPORTED,
+    CertificateReport,
+    Example,
+    Found,
+    Matched,
+    Tally,
+    Unreadable,
+)
 from chopmark.ra.certificate_import.serials import Serials
 from chopmark.ra.certificate_import.subjects import Named, Names
 from chopmark.ra.certificate_import.tables import Cell
@@ -138,7 +146,7 @@ class CertificateImport:
         return await self._finish(begun.run, whole, by, report)
 
     async def _finish(self, run: str, whole: Input, by: str, report: CertificateReport) -> CertificateReport:
-        imported, now = report.counts.get(Found.MATCHED, 0), self._clock.now()
+        imported, now = sum(report.counts.get(found, 0) for found in IMPORTED), self._clock.now()
         summary = json.dumps({found.value: many for found, many in report.counts.items()})
 
         async def attempt(builder: RecordBuilder) -> bool:

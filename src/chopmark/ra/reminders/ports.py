@@ -143,12 +143,16 @@ class DeadContact:
 
 @dataclass(frozen=True, slots=True)
 class ReminderPapers:
-    """All that is needed to write the messages of a batch, read in one transaction."""
+    """All that is needed to write the messages of a batch, read in one transaction.
+
+    `imported` has the DER of the living certificates of former issuers, by their ids.
+    """
 
     contacts: Sequence[ContactRow]
     dead: Sequence[DeadContact]
     wishes: Mapping[CustomerId, Wishes]
     living: Mapping[CustomerId, Sequence[LivingCertificate]]
+    imported: Mapping[str, bytes]
     attempts: Mapping[str, Sequence[Attempt]]
 
 

@@ -49,7 +49,9 @@ async def _repeat_of(request: AnyRequest) -> Repeat | None:
     if not name:
         return None
     if len(name) > 100 or not name.isprintable():
-        raise Refused(Refusal(Kind.MALFORMED, text("The Idempotency-Key is too long."), code="key"))
+        raise Refused(
+            Refusal(Kind.MALFORMED, text("An Idempotency-Key has at most 100 printable characters."), code="key")
+        )
     body = hashlib.sha256(await request.body()).digest()
     return Repeat(name, f"{request.method}:{request.scope['path']}", body)
 

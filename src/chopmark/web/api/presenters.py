@@ -22,7 +22,16 @@ from chopmark.web.api.wire import (
     to_b64,
 )
 from chopmark.web.i18n import Lang, Translator
-from chopmark.web.presenters import OrderView, days_left, epoch_ms, receipt_number, seconds_until, state_now, terms_in
+from chopmark.web.presenters import (
+    OrderView,
+    days_left,
+    epoch_ms,
+    former_name,
+    receipt_number,
+    seconds_until,
+    state_now,
+    terms_in,
+)
 from chopmark.web.services import WebServices
 
 
@@ -89,9 +98,7 @@ def order_out(
         nonce_expires_in_s=None
         if nonce is None or order.nonce_expires_at is None
         else seconds_until(order.nonce_expires_at, now),
-        old_certificate=None
-        if view.old is None
-        else OldCertificateOut(view.old.number, hashlib.sha256(view.old.der).hexdigest(), to_b64(view.old.der)),
+        old_certificate=None if view.old is None else _old_out(web, view.old, lang),
         ended=order.ended if order.ended in {DISPUTED, STOPPED} else None,
         spki_sha256=order.spki_sha256,
         key_name=None if order.spki_sha256 is None else key_name(order.spki_sha256),
@@ -106,6 +113,11 @@ def order_out(
         certificate=None if view.certificate is None else certificate_out(view.certificate, now, whole=True),
         receipt=_receipt(order),
     )
+
+
+def _old_out(web: WebServices, old: SubscriberCertificate, lang: Lang) -> OldCertificateOut:
+    digest = hashlib.sha256(old.der).hexdigest()
+    return OldCertificateOut(old.number, digest, to_b64(old.der), former_name(web, old, lang))
 
 
 def named_out(web: WebServices, view: OrderView, out: OrderOut) -> OrderOut:

@@ -1,7 +1,7 @@
 """The JSON API's structures. Members are snake_case; bytes are base64url without padding; moments are epoch ms."""
 
 import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from typing import Literal
 
 import msgspec
@@ -213,11 +213,15 @@ class ConsentOut(msgspec.Struct):
 
 
 class OldCertificateOut(msgspec.Struct):
-    """The certificate whose key signs a renewal."""
+    """The certificate whose key signs a renewal.
+
+    `issuer` is the name of its former issuer, for one that the customer brought along; otherwise null.
+    """
 
     serial: str
     sha256: str
     der: str
+    issuer: str | None = None
 
 
 class NameOut(msgspec.Struct):
@@ -277,7 +281,8 @@ def to_b64(data: bytes) -> str:
 def from_b64(value: str, field: str) -> bytes:
     """Return the bytes; raise Refused (MALFORMED) naming the field."""
     try:
-        return urlsafe_b64decode(value.encode("ascii") + b"=" * (-len(value) % 4))
+        bare = value.rstrip("=").encode("ascii")  # programs pad it, too
+        return b64decode(bare + b"=" * (-len(bare) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError) as error:
         said = text("The request could not be read. Please reload the page and try again.")
         raise Refused(Refusal(Kind.MALFORMED, said, field=field, code="base64")) from error

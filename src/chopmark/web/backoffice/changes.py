@@ -6,7 +6,8 @@ import msgspec
 from litestar import Request, Response, Router, get
 from litestar.params import FromQuery
 
-from chopmark.core.types import CertificateState, CustomerId
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import CertificateState, CustomerId, text
 from chopmark.identity.sessions import network_of
 from chopmark.ra.feed import Changed, told
 from chopmark.web.basic import basic_of
@@ -16,8 +17,17 @@ from chopmark.web.state import address_of, leaving, services
 Req = Request[Any, Any, Any]
 MOST_WAIT_S = 25
 """The longest wait for a change, shorter than the time-outs of proxies."""
+MOST_AFTER = 2**63 - 1
+"""The highest place that a database can count."""
 LOOKS_A_SECOND = 4
 """Looks are repeated because notifications can be lost, and on SQLite come from this process only."""
+
+_NO_SUCH_PLACE = Refusal(
+    Kind.MALFORMED,
+    text("This place in the list does not exist. Please read the list from its beginning."),
+    field="after",
+    code="cursor",
+)
 
 
 class ChangeOut(msgspec.Struct, rename={"since": "from", "until": "to"}):
@@ -46,6 +56,8 @@ async def changes(request: Req, after: FromQuery[int] = 0, wait: FromQuery[int] 
     """
     launches = services(request).identity.launches
     client = await launches.authenticate(*basic_of(request), CustomerId(""), network_of(address_of(request)))
+    if after > MOST_AFTER:
+        raise Refused(_NO_SUCH_PLACE)
     found = await _changed(request, max(0, after), min(max(0, wait), MOST_WAIT_S))
     seen = [change for change in found.changes if client.scope.covers(change.account)]
     body = msgspec.convert(told(found.following, seen), ChangesOut)

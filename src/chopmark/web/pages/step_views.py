@@ -2,10 +2,27 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import ClassVar
 
 from chopmark.core.types import Channel, KeyHome, Operation, OrderState, Reason, Text, text
 from chopmark.web.pages.views import AccountChoice, Action, CertificateView, Frame
+
+LEAVING = text(
+    "You may simply close this page: what you have done is kept for 24 hours. If you cancel, nothing is issued and "
+    "your present certificate stays as it is."
+)
+
+
+class Meanwhile(StrEnum):
+    """What the customer can sign with until the new certificate has proved itself."""
+
+    PRESENT = "present"
+    """The present certificate, which stays as it is."""
+    ENDED = "ended"
+    """Nothing: the old certificate has ended when the new one was issued."""
+    NOTHING = "nothing"
+    """Nothing: there was no certificate that it takes the place of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +38,8 @@ class OrderHead:
     """The number of this step, from 1; 0 hides the line of steps."""
     steps: tuple[Text, ...]
     can_cancel: bool = True
+    leaving: Text = LEAVING
+    """What happens if the customer closes the page or cancels."""
 
 
 STEP_KEY = text("Prepare")
@@ -93,6 +112,7 @@ class ProgramInstallPage:
     frame: Frame
     order: OrderHead
     certificate: CertificateView
+    meanwhile: Meanwhile = Meanwhile.PRESENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +271,7 @@ class InstallStepPage:
     order: OrderHead
     key_home: KeyHome
     certificate: CertificateView
-    swapped: bool = False
-    """Whether the old certificate has ended already."""
+    meanwhile: Meanwhile = Meanwhile.PRESENT
     kept_days: int = 7
     """How long the old certificate stays valid if the customer only confirms that the file has arrived."""
 

@@ -12,7 +12,6 @@ from litestar.response import Redirect
 from chopmark.core.types import Channel, Installed, KeyEvidence, KeyHome, Operation, OrderId, OrderState, Text, text
 from chopmark.identity.people import Person
 from chopmark.pki.key_words import key_name, key_words
-from chopmark.ra.model import DISPUTED
 from chopmark.ra.overview import Countdown
 from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.web.brand import ServiceKey
@@ -51,6 +50,7 @@ from chopmark.web.pages.step_views import (
 )
 from chopmark.web.pages.views import AccountChoice, Action, Frame
 from chopmark.web.portal.certificate import certificate_view
+from chopmark.web.portal.endings import ended, leaving, meanwhile
 from chopmark.web.presenters import (
     OrderView,
     account_label,
@@ -83,39 +83,6 @@ _KEY_MAY_CHANGE = frozenset(
     {OrderState.OPEN, OrderState.BOUND, OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED}
 )
 _APPROVED = frozenset({OrderState.CODE_VERIFIED, OrderState.BIRTH_DATE_VERIFIED})
-_ENDED: dict[OrderState, tuple[Text, Text]] = {
-    OrderState.EXPIRED: (
-        text("The order was not finished within its time."),
-        text("Nothing was issued, and your present certificate is as it was. You can begin again."),
-    ),
-    OrderState.CANCELLED: (
-        text("You cancelled this order."),
-        text("Nothing was issued, and your present certificate is as it was. You can begin again."),
-    ),
-    OrderState.LOCKED: (
-        text("This order is on hold for your safety."),
-        text("Please call us. We check your data with you, and then you can begin again."),
-    ),
-    OrderState.REFUSED: (
-        text("The certificate could not be issued."),
-        text("Please call us; a person will help you. Your present certificate is as it was."),
-    ),
-}
-
-_DISPUTED = (
-    text("You told us that a contact is not yours. This order was ended, and the contact is stopped."),
-    text(
-        "Please call us. Once we have confirmed the contact with you it can be used again; until then you can begin "
-        "again with the other one."
-    ),
-)
-_STOPPED = (
-    text("This order was stopped with the code that one of your contacts got."),
-    text("Please call us. If it was you who applied, we check your data with you."),
-)
-_SWAPPED = text(
-    "The certificate that was issued is revoked, and your old one had ended with its issue. Please apply again."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +176,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
     person = web.identity.people.shown(snapshot.customer)
     name = _shown(view, step)
     labels = {row.number: account_label(row, lang_of(request)) for row in snapshot.accounts}
+    overlap = web.ra.rekey.overlap or (view.old is not None and view.old.former is not None)
     steps = steps_of(order.operation, birth_date_asked=order.birth_date_asked, slip=order.wants_slip)
     head = OrderHead(
         order_id=order.id,
@@ -221,6 +189,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         step=steps.index(_STEPS[name]) + 1 if _STEPS.get(name) in steps else 0,
         steps=steps,
         can_cancel=order.live and order.state not in _SUBMITTED,
+        leaving=leaving(order, view.old, overlap=overlap),
     )
     consent = web.ra.rekey.consent(order, view.old) if name == "review" else None
     return name, _Scene(
@@ -235,7 +204,7 @@ def _scene(request: Request[Any, Any, Any], snapshot: OrderSnapshot, step: str) 
         if consent is None
         else ConsentView(str(consent.version), consent.sha256, terms_in(web, consent.sentences, lang_of(request))),
         _notified(web, snapshot),
-        web.ra.rekey.overlap or (view.old is not None and view.old.former is not None),
+        overlap,
         web.est_url,
         name == "channel" and web.ra.customer_queries.password_alone_helps(snapshot),
         web.policy.kept_when_said,
@@ -369,9 +338,11 @@ def _install(scene: _Scene) -> Page:
     shown = certificate_view(certificate, scene.label, scene.view.now)
     order = scene.view.order
     if order.key_home is KeyHome.HELPER:
-        return ProgramInstallPage(scene.frame, scene.head, shown)
-    swapped = not scene.overlap and order.operation in {Operation.REKEY, Operation.REPLACE}
-    return InstallStepPage(scene.frame, scene.head, order.key_home, shown, swapped, scene.kept_when_said.days)
+        return ProgramInstallPage(scene.frame, scene.head, shown, meanwhile(order, overlap=scene.overlap))
+    days = scene.kept_when_said.days
+    return InstallStepPage(
+        scene.frame, scene.head, order.key_home, shown, meanwhile(order, overlap=scene.overlap), days
+    )
 
 
 def _done(scene: _Scene) -> Page:
@@ -401,17 +372,9 @@ def _old_stays_until(scene: _Scene, completed: datetime) -> datetime | None:
 
 
 def _ended(scene: _Scene) -> Page:
-    state = scene.view.order.state
-    why, what_next = _ENDED.get(state, _ENDED[OrderState.EXPIRED])
-    if state is OrderState.CANCELLED and scene.view.order.ended == DISPUTED:
-        why, what_next = _DISPUTED
-    if scene.view.order.serial is not None and not scene.overlap:
-        what_next = _SWAPPED
-    if scene.view.order.stopped:
-        state, (why, what_next) = OrderState.LOCKED, _STOPPED
-    again = state in {OrderState.EXPIRED, OrderState.CANCELLED}
-    retry = Action(text("Go to the certificate page"), "/certificates") if again else None
-    return EndedStepPage(scene.frame, scene.head, state, why, what_next, retry)
+    ending = ended(scene.view.order, scene.view.old, overlap=scene.overlap)
+    retry = Action(text("Go to the certificate page"), "/certificates") if ending.again else None
+    return EndedStepPage(scene.frame, scene.head, ending.state, ending.why, ending.what_next, retry)
 
 
 _PAGES = {

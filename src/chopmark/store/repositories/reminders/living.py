@@ -13,11 +13,11 @@ from chopmark.store.engine.script import Row
 
 _OWN = """
 SELECT h.serial AS certificate, h.customer AS customer, h.not_after AS not_after, h.account AS account,
-  CAST(NULL AS TEXT) AS issuer, CAST(NULL AS TEXT) AS serial_there, CAST(NULL AS TEXT) AS way
+  CAST(NULL AS TEXT) AS issuer, CAST(NULL AS TEXT) AS serial_there, CAST(NULL AS TEXT) AS way{der}
 FROM holdings h WHERE h.state = 'active' AND {condition}"""
 _IMPORTED = """
 SELECT i.fingerprint AS certificate, i.customer AS customer, i.not_after AS not_after, i.account AS account,
-  i.issuer AS issuer, i.serial AS serial_there, i.way AS way
+  i.issuer AS issuer, i.serial AS serial_there, i.way AS way{der}
 FROM imported_certificates i
 WHERE i.state = 'active' AND {condition}
   AND EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live')
@@ -30,12 +30,12 @@ WHERE i.state = 'active' AND {condition}
       AND (j.not_after > i.not_after OR (j.not_after = i.not_after AND j.fingerprint > i.fingerprint)))"""
 
 
-def living(condition: str) -> str:
-    """Return the SELECT of living certificates that meet a condition.
+def living(condition: str, *, whole: bool = False) -> str:
+    """Return the SELECT of living certificates that meet a condition; `whole`: with the DER of the imported ones.
 
     In the condition `{c}` stands for the table of certificates, and `{id}` for the column that names one.
     """
-    return f"{_leg(_OWN, condition)}\nUNION ALL{_leg(_IMPORTED, condition)}"
+    return f"{_leg(_OWN, condition, whole=whole)}\nUNION ALL{_leg(_IMPORTED, condition, whole=whole)}"
 
 
 def first_living(condition: str) -> str:
@@ -48,9 +48,9 @@ def first_living(condition: str) -> str:
     return f"SELECT * FROM ({own} {order}) o\nUNION ALL SELECT * FROM ({imported} {order}) p\n{order}"
 
 
-def _leg(select: str, condition: str) -> str:
-    table, column = ("h", "h.serial") if select is _OWN else ("i", "i.fingerprint")
-    return select.format(condition=condition.format(c=table, id=column))
+def _leg(select: str, condition: str, *, whole: bool = False) -> str:
+    table, column, der = ("h", "h.serial", "NULL") if select is _OWN else ("i", "i.fingerprint", "i.der")
+    return select.format(condition=condition.format(c=table, id=column), der=f", {der} AS der" if whole else "")
 
 
 def living_of(row: Row) -> LivingCertificate:

@@ -185,7 +185,7 @@ class ReminderQueueRepository:
             query(_CONTACTS.format(listed=listed), listed=people),
             query(_DEAD.format(listed=listed), listed=people),
             query(_WISHES.format(listed=listed), listed=people),
-            query(living(condition), listed=people, now=ms(now)),
+            query(living(condition, whole=True), listed=people, now=ms(now)),
             query(_ATTEMPTS.format(listed=listed), listed=ids),
         )
 
@@ -200,6 +200,7 @@ class ReminderQueueRepository:
             [_dead(row) for row in dead],
             {CustomerId(row["customer"]): wishes_of(row) for row in wishes},
             _by_customer(certificates),
+            {row["certificate"]: bytes(row["der"]) for row in certificates if row["der"] is not None},
             _by_message(attempts),
         )
 
