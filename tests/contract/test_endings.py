@@ -84,10 +84,12 @@ async def test_one_that_fails_is_told_again_later_and_those_before_it_are_not(wo
 async def test_one_that_fails_keeps_none_behind_it_from_being_told(world: World) -> None:
     old = await superseded(world)
     telling = Telling(world.services.ra.revocation, old[0], ZeroDivisionError())
-    with pytest.raises(ZeroDivisionError):
-        await endings(world, telling).once()
-    assert telling.told == old[1:]
-    assert await endings(world, telling).once() == 0, "it waits, so that the job works meanwhile"
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await endings(world, telling).once()
+        assert telling.told == old[1:]
+        world.clock.later(seconds=3)  # longer than the lease
+    assert await endings(world, telling).once() == 0, "it waits longer each time, so that the job works meanwhile"
     world.clock.later(minutes=1)
     assert await world.once("revoke") == 1
     assert await world.ca_state(old[0]) == ("revoked", "superseded")
