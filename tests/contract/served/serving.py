@@ -17,7 +17,7 @@ from chopmark.app.foundation import SystemClock
 from chopmark.core.types import CustomerId, FactorClass
 from tests.contract.world import LOGIN, World
 from tests.journey.counter import free_port
-from tests.machine import missing
+from tests.machine import MEMORY, missing
 
 ENDS_WITHIN_S = 60
 LOOKS_AGAIN_S = 0.1
@@ -115,6 +115,8 @@ class Served:
         process.wait(ENDS_WITHIN_S)
         if process.stdout is not None:
             process.stdout.close()
+        for left in ("faketime_shm", "sem.faketime_sem"):  # the library removes them only when a process ends in order
+            (MEMORY / f"{left}_{process.pid}").unlink(missing_ok=True)
 
     def logs(self) -> str:
         """Return all that the processes wrote."""
