@@ -229,6 +229,7 @@ async def test_what_was_lost_is_on_hold_with_the_right_code_of_its_replacement(
 ) -> None:
     """The order names a certificate of ours, or one that was imported: here one of each has the name."""
     store = await both(alone, {}, {"operation": "replace", "reason": "lost", "old_serial": "0A", **row})
+    await alone.change("UPDATE orders SET operation = 'replace', reason = 'lost', old_serial = '0B' WHERE id = 'P'")
     await alone.runs(live="live")
     for name in ("0A", "0B"):
         whose, state = ("anna", had) if name == "0A" else ("ben", "active")

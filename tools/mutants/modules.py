@@ -211,8 +211,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "store/repositories/identity/customers.py": ("tests/contract/test_guards_sessions.py",
                                                  "tests/contract/test_clock.py", "tests/contract/test_sessions.py",
                                                  *_IDENTITY),
-    "store/repositories/identity/launches.py": (*_TICKETS, *_IDENTITY),
+    "store/repositories/identity/launches.py": ("tests/contract/test_guards_launches.py", *_TICKETS, *_IDENTITY),
     "store/repositories/ca/certificates.py": (
+        "tests/contract/test_guards_issuers.py",
         "tests/contract/test_guards_serials.py", "tests/contract/test_guards_status.py", *_ISSUANCE,
                     *_STATUS),
     "store/repositories/va/answers.py": ("tests/contract/test_guards_status.py", *_STATUS),
