@@ -130,6 +130,7 @@ async def test_the_lock_of_codes_is_no_lock_of_the_birth_date_nor_the_other_way_
         ({"email": (-MINUTE, 0, 10)}, "disabled"),
         ({"code": (-MINUTE, 0, 6), "email": (-MINUTE, 0, 4)}, "disabled"),
         ({"code": (-MINUTE, 0, 6), "email": (-MINUTE, 0, 3), "sms": (-MINUTE, 0, 3)}, None),
+        ({"code": (-MINUTE, 0, 1), "email": (-MINUTE, 0, 6)}, None),
     ],
 )
 async def test_a_wrong_code_shuts_all_rows_of_the_lock_when_it_was_the_last_one(
@@ -220,6 +221,7 @@ async def test_a_release_opens_what_is_shut_and_empties_all_rows_of_that_lock(
     assert await failures.release(ANNA, alone.now, alone.record(), ()) == lifted
     assert await left(alone) == ({**rows, **dict.fromkeys(emptied, NONE)}, set())
     assert await failures.held(ANNA) == {}
+    assert await alone.rows("SELECT factor FROM failures WHERE customer = 'anna' AND hold IS NOT NULL") == []
     assert list(await failures.held(CustomerId("ben"))) == ["birth_date", "code"]
 
 

@@ -3,6 +3,7 @@
 Another client, its scope, and another ticket of the same visitor are always beside.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass
-from chopmark.identity.ports import UNKNOWN, Launch
+from chopmark.identity.ports import UNKNOWN, Client, Launch
+from chopmark.identity.scope import Scope
 from chopmark.limits.rate_limits import RateLimit
 from chopmark.store.repositories.identity.launches import LaunchRepository
 from tests.contract.alone import Alone
@@ -44,7 +46,8 @@ async def scope(alone: Alone, client: str, void_before: int | None) -> None:
 
 
 async def stands(alone: Alone, column: str) -> dict[bytes, Any]:
-    return {bytes(key): value for key, value in (await alone.values("launches", "ticket_hash", column)).items()}
+    rows = await alone.rows(f"SELECT ticket_hash, {column} AS value FROM launches")
+    return {bytes(row["ticket_hash"]): row["value"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +165,23 @@ async def test_the_end_of_a_secret_is_about_one_client_that_has_one(alone: Alone
     assert found is not None
     assert (found.id, found.previous_hash) == ("trading", None)
     assert await store.client("nobody") is None
+    await alone.change("UPDATE clients SET previous_hash = :hash, previous_until = 9", hash=b"p")
     assert await store.disable("trading", alone.now, alone.record()) is True
+    assert await alone.values("clients", "id", "previous_until") == {"other": 9, "trading": None}
     assert await alone.values("clients", "id", "disabled_at") == {"other": None, "trading": alone.ago()}
     assert await store.disable("trading", alone.now, alone.record()) is False
+
+
+async def test_what_a_client_may_ask_for_and_its_secret_are_its_own(alone: Alone) -> None:
+    store, scope = await launches(alone, **FRESH), Scope((ACCOUNT,), frozenset(), frozenset(), 5)
+    assert await store.put_scope("nobody", scope, alone.record()) is False
+    for rate in (5, 7):
+        assert await store.put_scope("trading", replace(scope, per_minute=rate), alone.record()) is True
+        assert await alone.values("client_scopes", "client", "per_minute") == {"trading": rate}
+    await alone.change("UPDATE clients SET disabled_at = 1")
+    new = Client("trading", "trading", b"new", b"s", alone.now + timedelta(hours=1), None)
+    await store.put_client(new, alone.now, alone.record())
+    assert await alone.values("clients", "id", "disabled_at") == {"other": 1, "trading": None}
+    secrets = await alone.values("clients", "id", "secret_hash")
+    assert {name: bytes(secret) for name, secret in secrets.items()} == {"other": b"s", "trading": b"new"}
+    assert await alone.values("clients", "id", "previous_until") == {"other": None, "trading": alone.ahead(hours=1)}
