@@ -3,14 +3,15 @@
 The rows say otherwise in one thing; another order, and certificates of each other kind, are always beside.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from chopmark.core.types import Installed, KeyEvidence, LoginId, OrderId
+from chopmark.core.types import CertificateState, Installed, KeyEvidence, LoginId, OrderId, OrderState, Serial
 from chopmark.messaging.ports import OutboxJob, OutboxJobKind
-from chopmark.ra.ports import Bound
+from chopmark.ra.ports import AlternativeOutcome, Bound, SubscriberCertificate
 from chopmark.store.repositories.ra.orders import OrderRepository
 from tests.contract.alone import Alone
 from tests.contract.test_guards_challenges import HOUR, LOGIN, MINUTE, order, sent
@@ -119,6 +120,7 @@ async def test_a_right_birth_date_gives_the_failures_of_the_birth_date_back_to_t
     rows = await alone.rows("SELECT customer, factor, in_window, ever FROM failures")
     left = {(row["customer"], row["factor"]): (row["in_window"], row["ever"]) for row in rows}
     assert left == {("anna", "birth_date"): after, ("anna", "code"): (2, ever), ("ben", "birth_date"): (2, ever)}
+    assert await alone.values("orders", "id", "state") == {"O": "checked", "P": "coded"}
 
 
 CERTIFICATES = {
@@ -173,6 +175,7 @@ async def test_a_proved_certificate_is_the_active_one_and_ends_the_customers_oth
     alone: Alone,
 ) -> None:
     store = await issued(alone)
+    await alone.change("UPDATE orders SET serial = :new WHERE id = 'P'", new=NEW)  # as no verb would write it
     assert await activated(alone, store, NONCE)
     assert await certificates(alone) == DONE
     (left,) = await alone.rows("SELECT state, nonce, installed, activated_at FROM orders WHERE id = 'O'")
@@ -220,6 +223,7 @@ async def test_a_certificate_that_has_ended_before_its_proof_never_becomes_activ
         ({"state": "superseded", "superseded_by": NEW}, True),
         ({"state": "superseded", "superseded_by": "0C"}, False),
         ({"state": "revoked", "superseded_by": None}, False),
+        ({"state": "revoked", "superseded_by": NEW}, False),
         ({"state": "held", "superseded_by": None}, False),
     ],
 )
@@ -239,6 +243,38 @@ async def test_a_renewal_ends_the_certificate_that_it_renews_where_that_lives(
     ended = said["ended"] or alone.ago()
     assert tuple(left.values()) == (("superseded", NEW, ended) if done else (row["state"], said["by"], said["ended"]))
     assert (await certificates(alone)).get(NEW) == ("active" if done else None)
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "left"),
+    [
+        ({"state": "submitted"}, OrderState.ISSUED, ("issued", "issued")),
+        ({"state": "pending"}, OrderState.ISSUED, ("issued", "issued")),
+        ({"state": "pending", "ended": "stopped_by_contact"}, OrderState.LOCKED, ("issued", "held")),
+        ({"state": "submitted", "ended": "stopped_by_contact"}, OrderState.LOCKED, ("issued", "held")),
+        ({"state": "pending", "ended": "another reason"}, None, ("pending", None)),
+        *[({"state": state}, None, (state, None)) for state in ("open", "checked", "issued", "active", "cancelled")],
+    ],
+)
+async def test_a_certificate_is_given_to_an_order_that_is_at_its_ca(
+    alone: Alone, row: dict[str, Any], state: OrderState | None, left: tuple[str, str | None]
+) -> None:
+    store = await orders(alone, **row, nonce=NONCE, spki_sha256="55")
+    await alone.add("keys", spki_sha256="55", customer="anna", first_seen_at=0)
+    read = await store.get(HERS)
+    assert read is not None
+    given = SubscriberCertificate(
+        Serial(NEW), read.customer, read.profile, HERS, read.account, read.key_home, "55", CertificateState.ISSUED,
+        b"der", (), alone.now, alone.now + timedelta(days=9), alone.now,
+    )  # fmt: skip
+    otherwise = AlternativeOutcome((), alone.record(), ())
+    assert await store.fulfil(read, given, (), alone.record(), otherwise) is state
+    found = await alone.values("orders", "id", "state")
+    assert (found["O"], (await alone.values("holdings", "serial", "state")).get(NEW)) == left
+    assert found["P"] == row["state"]
+    nonces = await alone.values("orders", "id", "nonce")
+    assert (nonces["O"] is None, nonces["P"] is None) == (state is not None, False)
+    assert await alone.values("orders", "id", "serial") == {"O": NEW if state else None, "P": None}
 
 
 async def bound(alone: Alone, store: OrderRepository) -> str | None:
@@ -286,6 +322,54 @@ async def test_whose_order_has_moved_on_hears_of_that_and_not_of_other_keys(alon
     await alone.ours("66", "ben", alone.ahead(days=9))
     await alone.theirs("77", "ben", alone.ahead(days=9))
     assert await bound(alone, store) == "moved_on"
+
+
+@pytest.mark.parametrize(("state", "done"), [("active", True), ("held", False), ("revoked", False)])
+async def test_a_renewal_ends_the_imported_certificate_that_it_renews_where_that_is_active(
+    alone: Alone, state: str, done: bool
+) -> None:
+    old = "ab" * 32
+    store = await issued(alone, operation="rekey", old_serial=old)
+    await alone.change("DELETE FROM imported_certificates WHERE fingerprint = :f", f=f"{OLD}f")
+    await alone.theirs(old, "anna", alone.ahead(days=9), state=state)
+    assert await activated(alone, store, NONCE) is done
+    (left,) = await alone.rows(
+        "SELECT state, superseded_by, revoke_after FROM imported_certificates WHERE fingerprint = :old", old=old
+    )
+    assert tuple(left.values()) == (("superseded", NEW, alone.ahead(hours=2)) if done else (state, None, None))
+    others = await alone.values("imported_certificates", "fingerprint", "state")
+    assert {name: others[name] for name in ("0Cf", "0Df", "0Ef", "12f")} == {
+        "0Cf": "superseded" if done else "held",
+        "0Df": "active",
+        "0Ef": "active",
+        "12f": "active",
+    }
+
+
+async def test_an_order_is_submitted_and_no_other_that_stands_at_the_same_step(alone: Alone) -> None:
+    approved = {"state": "coded", "coded_at": -MINUTE, "approved_login": "L", "spki_sha256": "55"}
+    store = await orders(alone, **approved)
+    read = await store.get(HERS)
+    assert read is not None
+    since = alone.now - timedelta(minutes=10)
+    assert await store.submit(read, "consent", LOGIN, since, alone.now, alone.record())
+    assert await alone.values("orders", "id", "state") == {"O": "submitted", "P": "coded"}
+    assert await alone.values("orders", "id", "consent") == {"O": "consent", "P": None}
+
+
+async def test_who_has_an_unfinished_order_of_a_profile_goes_on_with_it(alone: Alone) -> None:
+    store = await orders(alone)
+    await alone.change("UPDATE orders SET state = 'cancelled'")
+    await order(alone, "Q", operation="revoke", state="open")
+    await order(alone, "R", profile="company", state="open")
+    await order(alone, "S", state="open")
+    read = await store.get(HERS)
+    assert read is not None
+    new = replace(read, id=OrderId("T"), state=OrderState.OPEN)
+    assert (await store.open(new, (), alone.record())).id == "S"
+    await alone.change("UPDATE orders SET state = 'done' WHERE id = 'S'")
+    assert (await store.open(new, (), alone.record())).id == "T"
+    assert await alone.count("orders") == 6
 
 
 async def test_an_order_past_its_time_is_found_by_its_state_the_oldest_first(alone: Alone) -> None:
