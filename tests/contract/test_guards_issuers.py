@@ -68,3 +68,19 @@ async def test_a_list_is_followed_by_one_of_a_higher_number_in_its_own_place(
         (TWO, 0): CrlShard(crl(7, b"first"), 0),
         (TWO, 1): CrlShard(None, 0),
     }
+
+
+async def test_a_list_has_what_was_valid_or_was_ended_lately_and_a_serial_is_its_own(alone: Alone) -> None:
+    named = {"issuer": ONE, "attempt": 1, "profile": "investor", "profile_version": 1, "spki_sha256": "55", "shard": 0}
+    kept = alone.now - timedelta(days=1)
+    for serial, expires, ended in (("0A", 2, 2), ("0B", 2, 0), ("0C", -2, 2), ("0D", 1, 1), ("0E", -2, None)):
+        ends = None if ended is None else alone.ago(days=ended)
+        moments = {"not_before": 0, "not_after": alone.ago(days=expires), "reserved_at": 0, "ended_at": ends}
+        said = {"state": "revoked", "reason": "superseded", "tbs": b"", "order_id": serial}
+        await alone.add("certificates", serial=serial, **named, **moments, **said)
+    assert [one.serial for one in await StatusRepository(alone.engine).ended(ONE, 0, kept)] == ["0B", "0C"]
+    store = CertificateRepository(alone.engine)
+    assert await store.by_serial(Serial("FF")) is None
+    found = await store.by_serial(Serial("0C"))
+    assert found is not None
+    assert found.reservation.serial == "0C"

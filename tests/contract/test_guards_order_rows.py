@@ -359,7 +359,7 @@ async def test_an_order_is_submitted_and_no_other_that_stands_at_the_same_step(a
 
 async def test_who_has_an_unfinished_order_of_a_profile_goes_on_with_it(alone: Alone) -> None:
     store = await orders(alone)
-    await alone.change("UPDATE orders SET state = 'cancelled'")
+    await alone.change("UPDATE orders SET state = 'cancelled' WHERE id = 'O'")
     await order(alone, "Q", operation="revoke", state="open")
     await order(alone, "R", profile="company", state="open")
     await order(alone, "S", state="open")
@@ -370,6 +370,28 @@ async def test_who_has_an_unfinished_order_of_a_profile_goes_on_with_it(alone: A
     await alone.change("UPDATE orders SET state = 'done' WHERE id = 'S'")
     assert (await store.open(new, (), alone.record())).id == "T"
     assert await alone.count("orders") == 6
+
+
+@pytest.mark.parametrize(
+    ("state", "binds", "pends"),
+    [
+        *[(state, True, False) for state in ("open", "bound", "coded", "checked")],
+        ("submitted", False, True),
+        *[(state, False, False) for state in ("pending", "issued", "cancelled")],
+    ],
+)
+async def test_a_key_and_a_wait_for_the_ca_are_of_one_order_in_its_own_states(
+    alone: Alone, state: str, binds: bool, pends: bool
+) -> None:
+    store = await orders(alone, state=state)
+    assert await store.pend(HERS, alone.record()) is pends
+    assert await alone.values("orders", "id", "state") == {"O": "pending" if pends else state, "P": state}
+    assert await bound(alone, store) == (None if binds else "moved_on")
+    await alone.change("UPDATE orders SET spki_sha256 = '55', proved_login = NULL")
+    read = await store.get(HERS)
+    assert read is not None
+    assert await store.possess(read, None, LOGIN, alone.now, alone.record()) is binds
+    assert await alone.values("orders", "id", "proved_login") == {"O": "L" if binds else None, "P": None}
 
 
 async def test_an_order_past_its_time_is_found_by_its_state_the_oldest_first(alone: Alone) -> None:
