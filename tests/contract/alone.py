@@ -19,8 +19,9 @@ from tests.tables import Clock, Tables
 _EMPTIED = (
     "early_reports", "deliveries", "work", "alarms", "unreachable_contacts", "reminded_certificates", "reminders",
     "reminder_preferences", "former_lists", "former_revocations", "former_answers", "imported_certificates",
-    "certificate_imports", "challenges", "holdings", "orders", "contacts", "accounts", "keys", "blocked_keys",
-    "passwords", "sessions", "customers", "entries", "counters", "leases",
+    "certificate_imports", "challenges", "failures", "foreign_requests", "holdings", "orders", "contacts", "accounts",
+    "keys", "blocked_keys", "passwords", "sessions", "launches", "clients", "client_scopes", "customers",
+    "entries", "counters", "leases", "crls", "certificates", "issuers",
 )  # fmt: skip
 """What depends on other tables stands before them."""
 _BLANK: dict[str, dict[str, Value]] = {
