@@ -35,9 +35,11 @@ CONCURRENCY = 2
 REVOKED_EACH = 50
 """One certificate in so many is revoked."""
 IMPORTED = 2_000
+REVOKED_AT_ONCE = 2_000
+"""A statement of the product's has some seconds: so many customers' certificates are revoked by one."""
 _REVOKE = """
 UPDATE {table} SET state = 'revoked', reason = 'superseded', ended_at = {moment}
-WHERE serial IN (SELECT serial FROM holdings WHERE customer >= '{first}')
+WHERE serial IN (SELECT serial FROM holdings WHERE customer >= '{first}' AND customer < '{last}')
 """
 
 
@@ -104,14 +106,15 @@ async def _crl(one: Sized) -> None:
     services = await build(one.site.settings, SystemClock(), SystemEntropy())
     try:
         moment = int((datetime.now(UTC) - timedelta(hours=1)).timestamp() * 1000)
-        first = people.number(one.first_revoked)
-        for table in ("certificates", "holdings"):
-            text = _REVOKE.format(table=table, moment=moment, first=first)
+        for begin in range(one.first_revoked, one.size + 1, REVOKED_AT_ONCE):
+            first, last = people.number(begin), people.number(min(begin + REVOKED_AT_ONCE, one.size + 1))
+            for table in ("certificates", "holdings"):
+                text = _REVOKE.format(table=table, moment=moment, first=first, last=last)
 
-            def revoke(text: str = text) -> Script[None]:
-                yield Query(text, {})
+                def revoke(text: str = text) -> Script[None]:
+                    yield Query(text, {})
 
-            await services.foundation.engine.run(revoke)
+                await services.foundation.engine.run(revoke)
         begun = time.perf_counter()
         await services.ca.publisher.publish_due()
         one.saw("crl", time.perf_counter() - begun)

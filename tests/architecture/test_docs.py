@@ -15,6 +15,7 @@ from chopmark.audit import anchoring
 from chopmark.ca import embedded
 from chopmark.cli import check, customers
 from chopmark.cli.command_line import app
+from chopmark.core.refusal import Refused
 from chopmark.identity import launching, password, sessions
 from chopmark.ra.customer_import.sheet import Column, Header, Row, check_line, parse_header
 from chopmark.ra.policy import Policy
@@ -110,7 +111,7 @@ def faulty(line: str) -> str | None:
     words = shlex.split(line, comments=True)
     try:
         app.parse_args(words[words.index("chopmark") + 1 :], exit_on_error=False, print_error=False)
-    except CycloptsError as error:
+    except (CycloptsError, Refused) as error:
         return f"{line}: {error}"
     return None
 

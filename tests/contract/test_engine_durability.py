@@ -1,12 +1,14 @@
 """What was acknowledged is there afterwards, whatever died; what was not acknowledged was refused."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -332,3 +334,45 @@ async def test_a_postgresql_that_could_lose_commits_is_not_opened(postgres_dsn):
         await open_engine(postgres_dsn)
     engine = await open_engine(postgres_dsn, durable=False)
     await engine.close()
+
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT MAX(i) AS most FROM n"
+"""Its thread is busy with it for a while after whoever asked has gone."""
+
+
+async def of_the_engine(engine: Engine) -> None:
+    async for _ in engine.stream(SLOW, {}):
+        pass
+
+
+async def of_a_snapshot(engine: Engine) -> None:
+    async with engine.snapshot() as snapshot:
+        async for _ in snapshot.stream(SLOW, {}):
+            pass
+
+
+@pytest.mark.parametrize("turns", [0, 50, 5_000])
+@pytest.mark.parametrize("reading", [of_the_engine, of_a_snapshot])
+async def test_a_closed_database_can_be_replaced_though_a_stream_was_left_in_the_middle(
+    sqlite_url: str, reading: Callable[[Engine], Awaitable[None]], turns: int
+) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    engine = await open_engine(sqlite_url)
+    asked = asyncio.ensure_future(reading(engine))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asked.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asked
+    await engine.close()
+    assert opened(path) == 0
+    assert [one.name for one in path.parent.iterdir() if one.is_file()] == [path.name]
+
+
+def opened(path: Path) -> int:
+    """How many descriptors of this process lead to the file."""
+    leading = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the one that lists them
+            leading += descriptor.readlink() == path
+    return leading

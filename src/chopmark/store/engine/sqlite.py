@@ -8,7 +8,8 @@ import contextlib
 import queue
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
@@ -42,6 +43,7 @@ class SqliteEngine:
         self._notifier = None if path == MEMORY else FileNotifier(path, self._local)
         self._waiting = 0
         self._closed = False
+        self._endings: set[Future[None]] = set()
         self._writer = Writer(path, self._loop.time, self._hand_over, group=group)
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(readers, thread_name_prefix="sqlite-reader")
@@ -75,15 +77,14 @@ class SqliteEngine:
         # One thread, so that a cancelled fetch ends before close.
         thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-stream")
         in_thread = partial(self._loop.run_in_executor, thread)
+        opened: list[sqlite3.Connection] = []
         try:
             with translating():
-                cursor = await in_thread(self._cursor, sql, values)
-                try:
-                    while rows := await in_thread(cursor.fetchmany, batch):
-                        yield rows
-                finally:
-                    thread.submit(cursor.connection.close)
+                cursor = await in_thread(self._cursor, opened, sql, values)
+                while rows := await in_thread(cursor.fetchmany, batch):
+                    yield rows
         finally:
+            self._ending(thread.submit(_close, opened))
             thread.shutdown(wait=False)
 
     @contextlib.asynccontextmanager
@@ -94,7 +95,7 @@ class SqliteEngine:
             await snapshot.open()
             yield snapshot
         finally:
-            snapshot.close()
+            self._ending(snapshot.close())
 
     async def wake(self, channel: str) -> None:
         """As `Engine.wake`; every process that uses this file hears it."""
@@ -117,6 +118,13 @@ class SqliteEngine:
         await asyncio.to_thread(self._threads.shutdown)
         while not self._readers.empty():
             self._readers.get().close()
+        # Whoever ends last takes the log's file away, and by then another database may lie at that path.
+        await asyncio.to_thread(wait_for, list(self._endings))
+
+    def _ending(self, closing: Future[None]) -> None:
+        """Remember the end of a stream's connection, which nobody waits for, until it has come."""
+        self._endings.add(closing)
+        closing.add_done_callback(self._endings.discard)
 
     def _admit(self) -> None:
         if self._closed or self._waiting >= WAITING or not self._writer.is_alive():
@@ -161,13 +169,14 @@ class SqliteEngine:
                 db.execute("ROLLBACK")
             self._readers.put(db)
 
-    def _cursor(self, sql: str, values: Mapping[str, Value]) -> sqlite3.Cursor:
-        db = connect(self._path, reader=True)
-        try:
-            return db.execute(sql, values)
-        except sqlite3.Error:
-            db.close()
-            raise
+    def _cursor(self, opened: list[sqlite3.Connection], sql: str, values: Mapping[str, Value]) -> sqlite3.Cursor:
+        opened.append(connect(self._path, reader=True))
+        return opened[0].execute(sql, values)
+
+
+def _close(opened: list[sqlite3.Connection]) -> None:
+    for db in opened:
+        db.close()
 
 
 def _all(step: Query) -> Script[list[Row]]:

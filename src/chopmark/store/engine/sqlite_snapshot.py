@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,10 +53,11 @@ class SqliteSnapshot:
             while rows := await self._in_thread(cursor.fetchmany, batch):
                 yield rows
 
-    def close(self) -> None:
-        """End the connection after what its thread is doing just now. Does not wait for that."""
-        self._thread.submit(self._close)
+    def close(self) -> Future[None]:
+        """End the connection after what its thread is doing just now. Return that end, and do not wait for it."""
+        ending = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
+        return ending
 
     def _open(self) -> None:
         db = connect(self._path)
