@@ -134,6 +134,11 @@ async def test_untold_are_living_certificates_of_a_span_without_this_step_in_the
     second = await untold(first[-1], 2)
     assert [one.id for one in second] == ["c", "d"]
     assert [one.id for one in await untold(second[-1], 2)] == ["other"]
+    # Looked at one, two and four at a time, past those that have the step.
+    one_by_one: list[LivingCertificate] = []
+    while found := await untold(one_by_one[-1] if one_by_one else None, 1):
+        one_by_one += found
+    assert [one.id for one in one_by_one] == ["a", "b", "c", "d", "other"]
 
 
 def placed(alone: Alone, **said: Any) -> Placed:

@@ -64,19 +64,33 @@ def windows(policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending, n
     that of the step before. Nothing is sent before the renewal window opens, or so late that the customer could not
     renew any more (`policy.left`).
     """
-    today, latest = local_date(now), ending.not_after - policy.left
     steps = targets(policy, calendar, ending)
-    found: list[Window] = []
-    for index, (step, day) in enumerate(steps):
-        natural = day if index == 0 else min(day, steps[index - 1][1] + DAY)
-        end = steps[index + 1][1] - DAY if index + 1 < len(steps) else local_date(latest)
-        until = min(latest, closing(policy, end))
-        if step is not OPENING and day >= today:
-            end = day
-        first, end = _usable(policy, natural, end, until, now)
-        if first <= end:
-            found.append(Window(step, first, min(max(day, first), end), end, natural, until))
-    return tuple(found)
+    found = (_window_at(index, steps, policy, ending, now) for index in range(len(steps)))
+    return tuple(window for window in found if window is not None)
+
+
+def window_of(
+    step: Step, policy: ReminderPolicy, calendar: TradingCalendar, ending: Ending, now: datetime
+) -> Window | None:
+    """Return the window of one step, or None if it cannot be sent any more; the others are not computed."""
+    steps = targets(policy, calendar, ending)
+    for index, (target, _) in enumerate(steps):
+        if target == step:
+            return _window_at(index, steps, policy, ending, now)
+    return None
+
+
+def _window_at(
+    index: int, steps: Sequence[tuple[Step, date]], policy: ReminderPolicy, ending: Ending, now: datetime
+) -> Window | None:
+    (step, day), latest = steps[index], ending.not_after - policy.left
+    natural = day if index == 0 else min(day, steps[index - 1][1] + DAY)
+    end = steps[index + 1][1] - DAY if index + 1 < len(steps) else local_date(latest)
+    until = min(latest, closing(policy, end))
+    if step is not OPENING and day >= local_date(now):
+        end = day
+    first, end = _usable(policy, natural, end, until, now)
+    return Window(step, first, min(max(day, first), end), end, natural, until) if first <= end else None
 
 
 def _usable(policy: ReminderPolicy, first: date, end: date, until: datetime, now: datetime) -> tuple[date, date]:

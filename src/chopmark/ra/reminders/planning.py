@@ -12,7 +12,7 @@ from typing import Final
 
 from chopmark.core.clock import Clock
 from chopmark.core.types import CustomerId
-from chopmark.ra.reminders.plan import DAY, Ending, Window, moment_of, place, surplus, windows
+from chopmark.ra.reminders.plan import DAY, Ending, Window, moment_of, place, surplus, window_of
 from chopmark.ra.reminders.policy import Step
 from chopmark.ra.reminders.ports import Known, LivingCertificate, Placed, ReminderPlans, ReminderRules, ReminderState
 from chopmark.tw.zone import TAIPEI, local_date, local_midnight
@@ -136,14 +136,13 @@ class ReminderPlanning:
             return None
         later = [told.day for told in known.told if told.certificate == one.id and told.step.urgency > step.urgency]
         ending = Ending(one.not_after, self._rules.opens(one.not_after))
-        for window in windows(self._policy, self._rules.calendar, ending, now):
-            if window.step != step:
-                continue
-            last = min([window.last, *later])
-            if last < window.first:
-                return None
-            return Window(step, window.first, min(window.best, last), last, window.natural, window.until)
-        return None
+        window = window_of(step, self._policy, self._rules.calendar, ending, now)
+        if window is None:
+            return None
+        last = min([window.last, *later])
+        if last < window.first:
+            return None
+        return Window(step, window.first, min(window.best, last), last, window.natural, window.until)
 
     def _one(self, one: LivingCertificate, window: Window, day: date, due: datetime) -> Placed:
         identity = reminder_id(one.customer, day)

@@ -17,6 +17,8 @@ from chopmark.store.repositories.leases import take, taking
 from chopmark.store.repositories.reminders.living import first_living, living, living_of
 
 LEASE: Final = timedelta(seconds=60)
+_MOST_AT_ONCE: Final = 5_000
+"""So many living certificates are looked at by one statement, where most have their step already."""
 _LEASE_NAME: Final = "reminders"
 _RESTORED: Final = "reminders_restored"
 _PLANNED: Final = "reminders_planned"
@@ -24,10 +26,10 @@ LISTED: Final = {
     "sqlite": "IN (SELECT value FROM json_each(:listed))",
     "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
 }
-_UNTOLD = first_living(
+_ENDING = first_living(
     "({c}.not_after, {id}) > (CAST(:since AS BIGINT), CAST(:after AS TEXT)) AND {c}.not_after <= :until"
-    " AND NOT EXISTS (SELECT 1 FROM reminded_certificates d WHERE d.certificate = {id} AND d.step = :step)"
 )
+_WITH_STEP = "SELECT certificate FROM reminded_certificates WHERE certificate {listed} AND step = :step"
 _DAYS = "SELECT customer, day, state FROM reminders WHERE customer {listed} AND day >= :since"
 _TOLD = """
 SELECT d.certificate, d.step, r.day, r.state FROM reminded_certificates d JOIN reminders r ON r.id = d.reminder
@@ -51,9 +53,9 @@ WHERE reminders.state = :state
 _TELL = """
 INSERT INTO reminded_certificates (certificate, step, reminder, at)
 SELECT CAST(:certificate AS TEXT), CAST(:step AS TEXT), r.id, CAST(:now AS BIGINT) FROM reminders r
-WHERE r.customer = :customer AND r.day = :day AND r.state = :state
+WHERE r.customer = :customer AND r.day = :day AND COALESCE(r.state, '') = :state
 ON CONFLICT (certificate, step) DO NOTHING
-"""
+"""  # COALESCE, because an index of day and state would have all of the day's reminders looked through
 _YIELDING = """
 SELECT id, urgency FROM reminders
 WHERE day = :day AND state = 'planned' AND holder IS NULL AND attempts = 0 AND urgency < :below
@@ -108,12 +110,22 @@ class ReminderPlanRepository:
         self, step: Step, ends: tuple[datetime, datetime], after: LivingCertificate | None, most: int
     ) -> list[LivingCertificate]:
         """As `ReminderPlans.untold`."""
-        since = ends[0] if after is None else after.not_after
-        begins, named = ms(since), "" if after is None else after.id
+        begins, named = ms(ends[0] if after is None else after.not_after), "" if after is None else after.id
+        with_step = _WITH_STEP.format(listed=LISTED[self._engine.dialect])
 
         def script() -> Script[list[LivingCertificate]]:
-            rows = yield whole(_UNTOLD, step=step.word, most=most, since=begins, until=ms(ends[1]), after=named)
-            return [living_of(row) for row in rows]
+            # A join would have PostgreSQL read all that are left, and all that were told, for each batch.
+            found: list[LivingCertificate] = []
+            since, last, size = begins, named, most
+            while len(found) < most:
+                rows = yield query(_ENDING, most=size, since=since, until=ms(ends[1]), after=last)
+                ids = json.dumps([row["certificate"] for row in rows])
+                told = {row["certificate"] for row in (yield query(with_step, listed=ids, step=step.word))}
+                found += [living_of(row) for row in rows if row["certificate"] not in told]
+                if len(rows) < size:
+                    break
+                since, last, size = rows[-1]["not_after"], rows[-1]["certificate"], min(2 * size, _MOST_AT_ONCE)
+            return found[:most]
 
         return await self._engine.read(script)
 
