@@ -136,12 +136,24 @@ class Renewing:
         return self.now
 
 
-async def test_a_connection_is_renewed_when_it_is_lent_after_its_time_and_not_before() -> None:
+async def test_a_connection_is_renewed_when_it_is_lent_after_twice_as_long_each_time_up_to_five_minutes() -> None:
     server, renewing = Server(), Renewing()
     pool = Pool(server.connect, 1, renewing.renew, renewing.tick)
-    for renewing.now in (0, 299, 300, 301, 599, 600):
+    at = []
+    for second in range(1500):
+        renewing.now = second
+        before = len(renewing.renewed)
         pool.give(await pool.take())
-    assert renewing.renewed == [0, 0], "at 300 s and at 600 s"
+        at += [second] * (len(renewing.renewed) - before)
+    assert at == [5, 15, 35, 75, 155, 315, 615, 915, 1215]
+
+
+async def test_a_connection_that_nobody_used_for_long_is_renewed_once() -> None:
+    server, renewing = Server(), Renewing()
+    pool = Pool(server.connect, 1, renewing.renew, renewing.tick)
+    for renewing.now in (0, 4, 1000, 1009, 1010):
+        pool.give(await pool.take())
+    assert renewing.renewed == [0, 0], "at 1000 s, and ten seconds later"
 
 
 async def test_a_connection_that_is_found_lost_when_it_is_renewed_is_replaced() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from collections import Counter
@@ -120,15 +121,24 @@ async def _folder(bounces: Bounces, folder: Path) -> None:
 
 
 def keep_mail(folder: Path, name: str, octets: bytes) -> bool:
-    """Put a mail into a Maildir, for people; False if `MOST_KEPT` are there that nobody has looked at."""
+    """Put a mail into a Maildir, for people; False if `MOST_KEPT` are there that nobody has looked at.
+
+    It is on the disk when this returns, because the mail server forgets it then.
+    """
+    from chopmark.audit.appending import fsync_directory
+
     for part in ("tmp", "new", "cur"):
         (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     if sum(1 for _ in islice((folder / "new").iterdir(), MOST_KEPT)) == MOST_KEPT:
         return False
     written = folder / "tmp" / name
     written.touch(mode=0o600)
-    written.write_bytes(octets)
+    with written.open("wb") as out:
+        out.write(octets)
+        out.flush()
+        os.fsync(out.fileno())
     written.rename(folder / "new" / name)
+    fsync_directory(folder / "new")
     return True
 
 

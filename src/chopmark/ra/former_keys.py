@@ -10,7 +10,8 @@ from cryptography import x509
 from chopmark.pki import key_checks
 from chopmark.pki.x509 import any_spki
 
-_UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What is raised where octets of strangers are no certificate, or one that cannot be read."""
 
 
 def may_prove(certificate_der: bytes) -> bool:
@@ -23,7 +24,7 @@ def may_prove(certificate_der: bytes) -> bool:
     try:
         certificate = x509.load_der_x509_certificate(certificate_der)
         return _may_sign(certificate) and not key_checks.judge(any_spki(certificate))
-    except _UNREAD:
+    except UNREAD:
         return False
 
 

@@ -17,11 +17,9 @@ from chopmark.ra.certificate_import.report import Found
 from chopmark.ra.certificate_import.subjects import Named, Template, parse_template, read_subject
 from chopmark.ra.certificate_import.tables import Cell
 from chopmark.ra.former_issuers import FormerIssuers
-from chopmark.ra.former_keys import may_prove
+from chopmark.ra.former_keys import UNREAD, may_prove
 from chopmark.ra.imported import Fingerprint, Way
 from chopmark.tw.text import compact
-
-_UNREAD: Final = (ValueError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Judge:
                 named=read_subject(certificate.subject, self._templates[issuer]),
                 fit=may_prove(der),
             )
-        except _UNREAD:
+        except UNREAD:
             return Refuse(Found.UNREADABLE)
 
     def _issuer_of(self, certificate: x509.Certificate) -> str | None:

@@ -13,14 +13,16 @@ from chopmark.store.engine.port import unavailable
 
 TAKE_S = 5
 CLOSE_S = 10
-RENEWED_EVERY_S = 300.0
+RENEWED_FIRST_S, RENEWED_EVERY_S = 5.0, 300.0
+"""A connection is renewed so long after it was made, then after twice as long each time, and at last so often."""
 
 
 class Pool:
     """At most `size` connections. `connect` makes one when it is needed; the one that was used last is lent first.
 
-    With `renew`, a connection that was made or renewed `RENEWED_EVERY_S` ago is renewed before it is lent. `tick`
-    returns seconds of a monotonic clock.
+    With `renew`, a connection is renewed before it is lent when it is time: soon while it is young, and every five
+    minutes when it is old, so that what it has kept is never much older than the connection was then. `tick` returns
+    seconds of a monotonic clock.
     """
 
     def __init__(
@@ -34,7 +36,8 @@ class Pool:
         self._size = size
         self._renew = renew
         self._tick = tick or asyncio.get_running_loop().time
-        self._renewed: dict[int, float] = {}
+        self._renewals: dict[int, tuple[float, float]] = {}
+        """When each connection is renewed, and how long after the one before that is; by `id`."""
         self._made = 0
         self._idle: list[Any] = []
         self._waiting: deque[asyncio.Future[Any]] = deque()
@@ -67,8 +70,8 @@ class Pool:
 
     async def _renewed_in_time(self, connection: Any) -> None:
         """Renew a connection that is about to be lent, where it is time. `renew` ends one that it finds to be lost."""
-        now = self._tick()
-        if self._renew is None or now < self._renewed[id(connection)] + RENEWED_EVERY_S:
+        now, (due, wait) = self._tick(), self._renewals[id(connection)]
+        if self._renew is None or now < due:
             return
         try:
             await self._renew(connection)
@@ -78,11 +81,14 @@ class Pool:
             if isinstance(failure, TimeoutError):
                 self.doubt()
             raise
-        self._renewed[id(connection)] = now
+        self._renew_after(connection, min(2 * wait, RENEWED_EVERY_S))
+
+    def _renew_after(self, connection: Any, wait: float) -> None:
+        self._renewals[id(connection)] = self._tick() + wait, wait
 
     def _forget(self, connection: Any) -> None:
         self._made -= 1
-        self._renewed.pop(id(connection), None)
+        self._renewals.pop(id(connection), None)
 
     def give(self, connection: Any) -> None:
         """Take a connection back. One that is closed or has an open transaction is not lent again."""
@@ -135,7 +141,7 @@ class Pool:
             self._made -= 1
             self._next(None)
             raise
-        self._renewed[id(connection)] = self._tick()
+        self._renew_after(connection, RENEWED_FIRST_S)
         return connection
 
     async def _turn(self) -> Any:
