@@ -26,7 +26,9 @@ NONCE_BYTES = 12
 LARGEST_BODY = 1 << 20
 """The most octets of a body; a certificate with the records of its order has about ten thousand."""
 _MAC_LABEL = b"chopmark-journal-1\n"
-_MEMBERS = {"at", "body", "deed", "issuer", "mac", "order", "reason", "serial", "shard", "until"}
+_BODY, _AFTER_BODY = ',"body":"', ',"deed":'
+_MAC, _AFTER_MAC = ',"mac":"', ',"order":'
+"""How two members begin in a line, and the members that follow them. No value holds such text: it would be escaped."""
 
 
 class Deed(StrEnum):
@@ -89,24 +91,24 @@ def encode_line(line: Line, key: JournalKey, nonce: bytes) -> str:
     """Return the line as text, without a line end; `nonce` is 12 fresh random bytes, never used before."""
     if len(nonce) != NONCE_BYTES:
         raise ValueError(f"the nonce must have {NONCE_BYTES} bytes")
-    members = _members(line)
-    sealed = nonce + key.cipher.encrypt(nonce, zlib.compress(line.body), _canonical(members)) if line.body else b""
-    members["body"] = b64encode(sealed).decode()
-    members["mac"] = key.mac(_canonical(members)).hex()
-    return _canonical(members).decode()
+    # The text is put together from the few members that are encoded: body and MAC need no JSON, and the body is long.
+    beside = _compact(_members(line))
+    sealed = nonce + key.cipher.encrypt(nonce, zlib.compress(line.body), beside.encode()) if line.body else b""
+    unsigned = _inserted(beside, _AFTER_BODY, f'{_BODY}{b64encode(sealed).decode()}"')
+    return _inserted(unsigned, _AFTER_MAC, f'{_MAC}{key.mac(unsigned.encode()).hex()}"')
 
 
-def decode_line(text: str, key: JournalKey) -> Line:
-    """Return the line that `encode_line` wrote; raises JournalDamaged for everything else."""
+def decode_line(text: str, key: JournalKey, *, with_body: bool = True) -> Line:
+    """Return the line that `encode_line` wrote; raises JournalDamaged for everything else.
+
+    Without `with_body` the line's MAC is checked all the same, but the body is not decrypted, and the result has none.
+    """
     try:
-        members = json.loads(text)
-        if not isinstance(members, dict) or members.keys() != _MEMBERS or _canonical(members) != text.encode():
-            raise JournalDamaged("the line is no line of a journal")
-        mac = bytes.fromhex(members.pop("mac"))
-        if not hmac.compare_digest(mac, key.mac(_canonical(members))):
+        unsigned, mac = _cut(text, _MAC, _AFTER_MAC)
+        if not hmac.compare_digest(bytes.fromhex(mac), key.mac(unsigned.encode())):
             raise JournalDamaged("the line does not match its MAC")
-        sealed = b64decode(members.pop("body"), validate=True)
-        body = _opened(sealed, key, _canonical(members)) if sealed else b""
+        beside, body = _cut(unsigned, _BODY, _AFTER_BODY)  # the MAC was right, so `encode_line` put this together
+        members = json.loads(beside)
         return Line(
             Deed(members["deed"]),
             parse_stamp(members["at"]),
@@ -116,10 +118,29 @@ def decode_line(text: str, key: JournalKey) -> Line:
             int(members["shard"]),
             parse_stamp(members["until"]),
             members["reason"],
-            body,
+            _opened(b64decode(body), key, beside.encode()) if body and with_body else b"",
         )
-    except (ValueError, TypeError, RecursionError, InvalidTag, zlib.error) as error:
+    except (ValueError, InvalidTag, zlib.error) as error:
         raise JournalDamaged("the line cannot be read") from error
+
+
+def _inserted(text: str, after: str, part: str) -> str:
+    """Return JSON text with `part` before its member `after`."""
+    at = text.index(after)
+    return f"{text[:at]}{part}{text[at:]}"
+
+
+def _cut(text: str, begin: str, after: str) -> tuple[str, str]:
+    """Return JSON text without the member that stands before the member `after`, and that member's value.
+
+    Raises ValueError when `begin` (its name and the quote before its value) is not where `_inserted` puts it.
+    """
+    at = text.index(begin)
+    end = text.index('"', at + len(begin)) + 1
+    rest = text[:at] + text[end:]
+    if rest.index(after) != at:
+        raise ValueError("the member is not in its place")
+    return rest, text[at + len(begin) : end - 1]
 
 
 def _members(line: Line) -> dict[str, object]:
@@ -142,10 +163,6 @@ def _opened(sealed: bytes, key: JournalKey, beside: bytes) -> bytes:
     if not reader.eof:
         raise JournalDamaged("the body is larger than any that is written here")
     return body
-
-
-def _canonical(members: dict[str, object]) -> bytes:
-    return _compact(members).encode()
 
 
 _compact = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode

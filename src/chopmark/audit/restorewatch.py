@@ -153,13 +153,13 @@ class RestoreWatch:
             self._tail = self._folder.tail(since(latest, self._clock.now()))
 
     async def _new_lines(self) -> list[Line]:
-        return [] if self._tail is None else self._decoded(await asyncio.to_thread(self._tail.more))
+        return [] if self._tail is None else self._decoded(await asyncio.to_thread(self._tail.more), with_body=False)
 
-    def _decoded(self, written: list[str]) -> list[Line]:
+    def _decoded(self, written: list[str], *, with_body: bool = True) -> list[Line]:
         lines: list[Line] = []
         for one in written:
             try:
-                lines.append(decode_line(one, self._key))
+                lines.append(decode_line(one, self._key, with_body=with_body))
             except JournalDamaged:
                 self.damaged += 1
         return lines

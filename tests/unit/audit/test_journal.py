@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from base64 import b64decode, b64encode
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,68 @@ def test_an_edited_member_is_damage(member: str) -> None:
     members[member] = other.get(member, "00" + str(members[member])[2:])
     with pytest.raises(JournalDamaged):
         decode_line(json.dumps(members, separators=(",", ":"), sort_keys=True), KEY)
+
+
+def by_the_documented_form(line: Line) -> str:
+    """Return a line as the documentation of the form has it: JSON with its members sorted, put together by `json`."""
+    members: dict[str, object] = {
+        "at": "2026-03-31T12:00:00.000Z",
+        "deed": line.deed.value,
+        "issuer": line.issuer,
+        "order": line.order,
+        "reason": line.reason,
+        "serial": line.serial,
+        "shard": line.shard,
+        "until": "2027-03-31T12:00:00.000Z",
+    }
+
+    def canonical() -> bytes:
+        return json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
+
+    sealed = NONCE + KEY.cipher.encrypt(NONCE, zlib.compress(line.body), canonical()) if line.body else b""
+    members["body"] = b64encode(sealed).decode()
+    members["mac"] = KEY.mac(canonical()).hex()
+    return canonical().decode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE,
+        replace(LINE, deed=Deed.REVOKED, reason="key_compromise", body=b""),
+        replace(LINE, issuer=IssuerId('x,"mac":"y,"body":"z'), order=OrderId(',"order":'), serial=Serial(',"deed":')),
+        replace(LINE, issuer=IssuerId("x,"), order=OrderId("\\"), reason="\u738b\U00020000,"),
+    ],
+)
+def test_a_line_has_the_documented_form_whatever_its_members_are(line: Line) -> None:
+    assert encode_line(line, KEY, NONCE) == by_the_documented_form(line)
+    assert decode_line(by_the_documented_form(line), KEY) == line
+
+
+def test_a_line_read_without_its_body_is_checked_as_strictly() -> None:
+    written = encode_line(LINE, KEY, NONCE)
+    assert decode_line(written, KEY, with_body=False) == replace(LINE, body=b"")
+    at = written.index('"body":"') + 20
+    other = "B" if written[at] == "A" else "A"
+    with pytest.raises(JournalDamaged):
+        decode_line(written[:at] + other + written[at + 1 :], KEY, with_body=False)
+
+
+def test_every_octet_that_is_changed_is_damage() -> None:
+    written = encode_line(LINE, KEY, NONCE)
+    for at, octet in enumerate(written):
+        with pytest.raises(JournalDamaged):
+            decode_line(written[:at] + ("#" if octet != "#" else "+") + written[at + 1 :], KEY)
+
+
+def test_a_member_that_was_moved_is_damage() -> None:
+    written = encode_line(LINE, KEY, NONCE)
+    mac = written[written.index(',"mac":') : written.index(',"order":')]
+    without = written.replace(mac, "")
+    for after in (',"body":', ',"deed":', ',"serial":', "}"):
+        moved = without.replace(after, mac + after, 1)
+        with pytest.raises(JournalDamaged):
+            decode_line(moved, KEY)
 
 
 def test_a_line_of_another_installation_is_damage() -> None:
