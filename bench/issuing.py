@@ -30,6 +30,8 @@ from chopmark.core.types import KeyEvidence, OrderId
 from chopmark.pki import signing
 
 KEYS = 400
+A_SECOND = 1_500
+"""So many orders are made ready for each second of a round: a process issues fewer."""
 PROFILE = "investor"
 
 
@@ -65,13 +67,18 @@ class Issuing:
         self._services = services
         self._keys = itertools.cycle([_new_key() for _ in range(KEYS)])
         self._customers = itertools.count(1)
+        self._ready: list[IssuanceRequest] = []
 
-    async def one(self, tally: Tally) -> None:
-        """Issue one certificate."""
+    def _approved(self) -> IssuanceRequest:
+        """Return what the RA asks for once a customer has approved an order."""
         order = OrderId(b32encode(os.urandom(16)).decode()[:26])
         customer, spki = number(next(self._customers)), next(self._keys)
         records = approved_records(order, spki, customer, self._services.foundation.audit_key)
-        issuance = IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
+        return IssuanceRequest(order, PROFILE, spki, {"customer": customer}, records=records)
+
+    async def one(self, tally: Tally) -> None:
+        """Issue one certificate."""
+        issuance = self._ready.pop() if self._ready else self._approved()
         begun = time.perf_counter()
         made = await self._services.ca.issuer.issue(issuance)
         came = time.perf_counter()
@@ -81,7 +88,10 @@ class Issuing:
             tally.fault(f"not issued: {made}")
 
     async def do(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Do one command."""
+        """Do one command. The orders are made ready before the round begins: they are the RA's work, not the CA's."""
+        seconds = command["warm"] + command["seconds"]
+        wanted = int(seconds * command.get("rate", A_SECOND))
+        self._ready += [self._approved() for _ in range(wanted - len(self._ready))]
         now = time.perf_counter()
         tally = Tally(now + command["warm"], now + command["warm"] + command["seconds"])
         watch = asyncio.create_task(cpu_within(tally))

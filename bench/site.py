@@ -78,6 +78,8 @@ class Site:
     jobs_database: str
     secret: Secret = field(default_factory=lambda: Secret(""))
     workers: int = 2
+    reminders: bool = True
+    """Whether the worker plans and sends reminders."""
     processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     more: dict[str, str] = field(default_factory=dict)
     """Settings besides, as the environment has them."""
@@ -110,6 +112,7 @@ class Site:
             "CHOPMARK_SMTP__PORT": str(settings.smtp.port),
             "CHOPMARK_SMTP__TLS": "none",
             "CHOPMARK_SECRETS_DIR": str(self.data / "secrets"),
+            **({} if self.reminders else {"CHOPMARK_REMINDERS__SEND": "no"}),
             **({} if settings.journal_dir is None else {"CHOPMARK_JOURNAL_DIR": str(settings.journal_dir)}),
             **self.more,
             **more,
@@ -132,7 +135,8 @@ class Site:
         jobs = self.environment(CHOPMARK_DATABASE=self.jobs_database)
         self.processes["worker"] = started(["-m", "chopmark", "worker"], jobs, self.data / "worker.log", ready=0)
         asyncio.run(self._answering())
-        asyncio.run(self._planned())
+        if self.reminders:
+            asyncio.run(self._planned())
 
     async def _planned(self) -> None:
         engine = await open_engine(self.settings.database_url)

@@ -1,4 +1,8 @@
-"""S: what a request costs with ever more customers and certificates on record, on both engines; sizes take turns."""
+"""S: what a request costs with ever more customers and certificates on record, on both engines; sizes take turns.
+
+No reminders are planned and sent here: all loaded customers have one due, which no firm's night has, and planning three
+million would take longer than all the rest. J, I and O have them.
+"""
 
 import asyncio
 import tempfile
@@ -77,7 +81,7 @@ def _engine(options: Options, engine: str, cluster: Cluster) -> list[Result]:
         for size in options.sizes if engine == "PostgreSQL" else options.sqlite_sizes:
             database = asyncio.run(cluster.fresh_database()) if engine == "PostgreSQL" else ON
             site = stack.enter_context(founded(database))
-            site.workers = 1
+            site.workers, site.reminders = 1, False
             job = job_of(site.settings, asyncio.run(played(site.settings, datetime.now(UTC))))
             one = Sized(size, site, fill(job, site.data, 1, size + 1))
             say(f"{engine}: {size:,} customers filled in, {one.filled}")
@@ -144,10 +148,18 @@ def _import_s(one: Sized) -> float:
 
 
 async def _look_ups(one: Sized) -> dict[str, float]:
-    """Return the median seconds of look-ups of customers all over the directory."""
+    """Return the median seconds of look-ups of customers all over the directory, and of the same ones once more.
+
+    A directory larger than the machine's memory has most customers' pages on the disk only: the first look-up reads
+    them, the one after it does not.
+    """
     services = await build(one.site.settings, SystemClock(), SystemEntropy())
     try:
-        return {name: await _timed(one.size, call) for name, call in _calls(services).items()}
+        took: dict[str, float] = {}
+        for name, call in _calls(services).items():
+            took[name] = await _timed(one.size, call)
+            took[f"{name} again"] = await _timed(one.size, call)
+        return took
     finally:
         await services.close()
 
