@@ -156,7 +156,12 @@ class Client:
             self._idle.append(connection)
 
     async def _to_review(self, count: int, c: int) -> dict[str, Any]:
-        """Bring so many orders to where only the customer's last yes is missing."""
+        """Bring so many orders to where only the customer's last yes is missing.
+
+        On new connections: those of the round before were not used since, and the server may be about to close them.
+        """
+        while self._idle:
+            self._idle.pop().close()
         self._tally = Tally(0.0, 0.0)
         self._gate.set()
         turns = iter(range(count))
