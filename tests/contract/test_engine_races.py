@@ -11,7 +11,7 @@ import pytest
 import chopmark
 from chopmark.core.refusal import Kind, Refused
 from chopmark.store.db import open_engine
-from chopmark.store.engine.script import Script, query
+from chopmark.store.engine.script import Script, at_once, guard, query
 
 SOURCE = Path(chopmark.__file__).parents[1]
 LIMIT = 5
@@ -21,6 +21,11 @@ SELECT COUNT(*) FROM pg_locks JOIN pg_database d ON d.oid = database
 WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
 """
 """How many have read and not written yet."""
+
+
+SOMEBODY_WAITS = """
+SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 def make_counter() -> Script[None]:
@@ -35,6 +40,14 @@ def count() -> Script[int]:
 
 def raised() -> Script[None]:
     yield query("UPDATE counters SET n = n + 1 WHERE id = 1")
+
+
+def second_counter() -> Script[None]:
+    yield query("INSERT INTO counters VALUES (2, 0)")
+
+
+def counted() -> Script[list[int]]:
+    return [int(row["n"]) for row in (yield query("SELECT n FROM counters ORDER BY id"))]
 
 
 def charge_in_one_statement() -> Script[bool]:
@@ -117,6 +130,31 @@ asyncio.run(main())
         assert await asyncio.to_thread(other.wait) == 0
 
     assert await engine.read(count) == 400
+
+
+def second_after_first() -> Script[bool]:
+    first = query("UPDATE counters SET n = n + 1 WHERE id = 1")
+    second = guard("UPDATE counters SET n = n + 1 WHERE id = 2 RETURNING id")
+    return (yield from at_once(first, second)) is not None
+
+
+@pytest.mark.parametrize("engine_url", ["postgresql"], indirect=True)
+async def test_a_bundle_locks_its_rows_in_the_order_of_its_parts(engine, engine_url):
+    await engine.run(second_counter)
+    holder, looker = await asyncpg.connect(engine_url), await asyncpg.connect(engine_url)
+    try:
+        async with holder.transaction():
+            await holder.execute("UPDATE counters SET n = n WHERE id = 1")
+            waits = asyncio.create_task(engine.run(second_after_first))
+            while not await looker.fetchval(SOMEBODY_WAITS):
+                pass
+            # The bundle waits for the first row, so it does not have the second one yet: nobody can wait in a circle.
+            await looker.execute("SELECT n FROM counters WHERE id = 2 FOR UPDATE NOWAIT")
+        assert await waits
+    finally:
+        await holder.close()
+        await looker.close()
+    assert await engine.read(counted) == [1, 1]
 
 
 @pytest.mark.parametrize("engine_url", ["postgresql"], indirect=True)

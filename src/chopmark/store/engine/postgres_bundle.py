@@ -10,6 +10,11 @@ processes.
 When a guard returns no row, the CAST fails and the server rolls back the statement with all its parts. All parts see
 the database as it was when the statement began. A conditional UPDATE that had to wait for a row checks its condition
 again.
+
+The parts run, and lock their rows, in the order in which they are written, as on SQLite. PostgreSQL runs a part where
+its rows are first asked for, and a part that nobody asks after all others. So a part without rows that stands before a
+guard is asked, too. Otherwise its rows would be locked after those of the guard, and two bundles that name the same
+rows in the same order could wait for each other until the server ends one of them, after a second.
 """
 
 from dataclasses import dataclass
@@ -61,14 +66,17 @@ async def perform_bundle(connection: Any, bundle: Bundle) -> list[list[Row]] | N
 
 @lru_cache(maxsize=1024)
 def _compose(parts: tuple[tuple[str, bool], ...]) -> _Composed:
-    """Return the statement. The server runs the parts as they are selected, and those without rows last."""
+    """Return the statement. The server runs the parts as they are selected, and those that are not selected last."""
     terms: list[str] = []
     shown: list[str] = []
     places: list[int | None] = []
-    values = 0
+    values, last_guard = 0, max((index for index, (_, guarded) in enumerate(parts) if guarded), default=0)
     for index, (sql, guarded) in enumerate(parts):
-        terms.append(f"p{index} AS ({compiled(sql, values).numbered})")
+        in_turn = not _columns[sql] and index < last_guard
+        terms.append(f"p{index} AS ({compiled(sql, values).numbered}{' RETURNING NULL' if in_turn else ''})")
         values += len(compiled(sql).names)
+        if in_turn:
+            shown.append(f"(SELECT COUNT(*) FROM p{index})")
         if guarded:
             held = f"COALESCE((SELECT '' FROM p{index} LIMIT 1), '{FAILED}')"
             shown.append(f"CAST(NULLIF({held}, '') AS BIGINT)")
