@@ -123,9 +123,9 @@ def at_once(*parts: Query, batchable: bool = False) -> Script[list[list[Row]] | 
 
     It must be the script's first step. When it succeeds, only `Notify` may follow.
 
-    The parts run in order, except that PostgreSQL runs those without rows last. On PostgreSQL no part sees the changes
-    of another one. So no part may read a row that another part writes, and no two parts may write the same row.
-    `batchable`: see `Bundle`.
+    The parts run, and lock their rows, in order; after the last guard PostgreSQL runs those without rows last. On
+    PostgreSQL no part sees the changes of another one. So no part may read a row that another part writes, and no two
+    parts may write the same row. `batchable`: see `Bundle`.
     """
     bundle = Bundle(parts, batchable=batchable)
     yield bundle
