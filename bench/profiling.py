@@ -184,8 +184,8 @@ def _spied(world: BenchSite, group: Clients, rate: float) -> None:
     """Look at server and worker while journeys come at a rate that leaves the cores free most of the time.
 
     py-spy cannot tell a thread that computes from one that waits for a core. On a busy machine every statement that is
-    sent wakes a PostgreSQL process, which takes the core, and a third of the server's samples lay in asyncpg for that
-    reason; `perf` found 3 % of its CPU there.
+    sent wakes a PostgreSQL process, which takes the core, and a third of the server's samples lay in asyncpg's compiled
+    part for that reason. By `perf` 3 % of the CPU of all our processes is there, and 11 % in the kernel.
     """
     spy = shutil.which("py-spy", path=str(Path(".venv/bin").absolute()))
     if spy is None:
