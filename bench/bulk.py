@@ -9,7 +9,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import asyncpg
 
@@ -20,8 +20,21 @@ Columns = Sequence[str]
 Rows = dict[str, list[tuple[Any, ...]]]
 Head = tuple[int, str, bytes]
 """Size, line and frontier."""
+
+
+class Begun(NamedTuple):
+    """What a database has before it is filled: its latest head, and the greatest entry of a record."""
+
+    head: Head | None
+    entry: int
+
+
 _LATEST = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
-_WAITING = "SELECT COUNT(*) FROM leaves WHERE position IS NULL"
+_WAITING = "SELECT (SELECT COUNT(*) FROM leaves) - (SELECT COUNT(*) FROM places), (SELECT MAX(entry) FROM leaves)"
+_NEXT = "SELECT setval(pg_get_serial_sequence('leaves', 'entry'), MAX(entry)) FROM leaves"
+_PLACED = """
+INSERT INTO heads (size, line, frontier, settled, xid) SELECT {marks}, COALESCE(MAX(entry), 0), 0 FROM leaves
+"""
 _FILLING = {"session_replication_role": "replica", "synchronous_commit": "off", "wal_compression": "on"}
 """For PostgreSQL's connections that fill: references are checked when they are made again; CHECKPOINT syncs it all."""
 
@@ -36,8 +49,11 @@ _SQLITE_INDEXES = "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'i
 class Store(Protocol):
     """A database that is being filled by one process at a time, or by several (PostgreSQL)."""
 
-    def begin(self, tables: Sequence[str]) -> Head | None:
-        """Return the latest head, and take the tables' indexes off; RuntimeError while leaves wait for their place."""
+    def begin(self, tables: Sequence[str]) -> Begun:
+        """Return where the records stand, and take the tables' indexes off.
+
+        Raises RuntimeError while leaves wait for their place.
+        """
 
     def write(self, columns: Mapping[str, Columns], rows: Rows) -> None:
         """Write rows."""
@@ -59,16 +75,16 @@ class Postgres:
         self._tables: Sequence[str] = ()
         self._bared = Bared((), ())
 
-    def begin(self, tables: Sequence[str]) -> Head | None:
+    def begin(self, tables: Sequence[str]) -> Begun:
         self._tables = tables
         return asyncio.run(self._begin())
 
-    async def _begin(self) -> Head | None:
+    async def _begin(self) -> Begun:
         connection = await asyncpg.connect(self._database)
         try:
-            head = _head(await connection.fetchval(_WAITING), await connection.fetchrow(_LATEST))
+            begun = _begun(await connection.fetchrow(_WAITING), await connection.fetchrow(_LATEST))
             self._bared = await bare(connection, self._tables)
-            return head
+            return begun
         finally:
             await connection.close()
 
@@ -94,7 +110,8 @@ class Postgres:
         """
         connection = await asyncpg.connect(self._database, server_settings=_FILLING)
         try:
-            await connection.execute("INSERT INTO heads (size, line, frontier) VALUES ($1, $2, $3)", *head)
+            await connection.execute(_PLACED.format(marks="$1::bigint, $2::text, $3::bytea"), *head)
+            await connection.execute(_NEXT)
             await connection.execute(f"VACUUM {', '.join(self._tables)}")
             await connection.execute("SET session_replication_role = origin")
             await dressed(connection, self._bared)
@@ -115,9 +132,9 @@ class Sqlite:
         self._db: sqlite3.Connection | None = None
         self._indexes: list[tuple[str, str]] = []
 
-    def begin(self, tables: Sequence[str]) -> Head | None:
+    def begin(self, tables: Sequence[str]) -> Begun:
         self._db = db = sqlite3.connect(self._path, isolation_level=None)
-        head = _head(db.execute(_WAITING).fetchone()[0], db.execute(_LATEST).fetchone())
+        begun = _begun(db.execute(_WAITING).fetchone(), db.execute(_LATEST).fetchone())
         for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "foreign_keys = OFF"):
             db.execute(f"PRAGMA {setting}")
         self._indexes = [
@@ -126,7 +143,7 @@ class Sqlite:
         db.execute("BEGIN")
         for name, _ in self._indexes:
             db.execute(f"DROP INDEX {name}")
-        return head
+        return begun
 
     def write(self, columns: Mapping[str, Columns], rows: Rows) -> None:
         db = self._connected()
@@ -136,7 +153,7 @@ class Sqlite:
 
     def end(self, head: Head) -> None:
         db = self._connected()
-        db.execute("INSERT INTO heads (size, line, frontier) VALUES (?, ?, ?)", head)
+        db.execute(_PLACED.format(marks="?, ?, ?"), head)
         for _, text in self._indexes:
             db.execute(text)
         db.execute("COMMIT")
@@ -168,7 +185,8 @@ async def octets(database: str, most: int = 20) -> dict[str, tuple[int, int]]:
         await connection.close()
 
 
-def _head(waiting: int, row: Any) -> Head | None:
+def _begun(leaves: Any, row: Any) -> Begun:
+    waiting, entry = leaves
     if waiting:
         raise RuntimeError(f"{waiting} leaves wait for the sequencer")
-    return None if row is None else (row[0], row[1], row[2])
+    return Begun(None if row is None else (row[0], row[1], row[2]), entry or 0)

@@ -125,7 +125,8 @@ class Maker:
                 self.columns[table] = list(rows[table][0])
                 self._makers[table] = [self._row(table, row) for row in rows[table]]
         self._records = [self._record(row) for row in sorted(rows["leaves"], key=lambda row: row["entry"])]
-        self.columns["leaves"] = ["chain", "version", "previous", "at", "event", "facts", "kid", "mac", "position"]
+        self.columns["leaves"] = ["entry", "chain", "version", "previous", "at", "event", "facts", "kid", "mac"]
+        self.columns["places"] = ["position", "entry"]
         self.columns["chains"] = ["chain", "version", "tip"]
 
     def _tokens(self) -> dict[str, str]:
@@ -210,8 +211,8 @@ class Maker:
         chain = self._format(row["chain"]) or row["chain"]
         return chain, row["version"], row["at"], row["event"], self._format(row["facts"]) or row["facts"], form
 
-    def person(self, i: int, out: Rows, position: int) -> list[bytes]:
-        """Add customer i's rows; return the hashes of the records, which take the places from `position` on."""
+    def person(self, i: int, out: Rows, position: int, entry: int) -> list[bytes]:
+        """Add customer i's rows; return the hashes of the records, which have places and entries from these on."""
         one = Person(i, self)
         words = one.words
         for table, makers in self._makers.items():
@@ -230,8 +231,9 @@ class Maker:
             mac = self.audit.mac(canonical)
             hashes.append(hash_leaf(canonical + mac))
             tips[chain] = (version, hashes[-1])
-            place = position + len(hashes) - 1
-            out["leaves"].append((chain, version, previous, moment, event, facts % words, "audit-1", mac, place))
+            at = entry + len(hashes) - 1
+            out["leaves"].append((at, chain, version, previous, moment, event, facts % words, "audit-1", mac))
+            out["places"].append((position + len(hashes) - 1, at))
         out["chains"] += [(chain, version, tip) for chain, (version, tip) in tips.items()]
         return hashes
 
@@ -261,7 +263,7 @@ def _begin(job: Job) -> None:
     _maker = Maker(job)
 
 
-def _chunk(database: str, first: int, last: int, position: int) -> tuple[list[bytes], Rows]:
+def _chunk(database: str, first: int, last: int, position: int, entry: int) -> tuple[list[bytes], Rows]:
     """Make customers first to last - 1; PostgreSQL's rows are written here, SQLite's by the one process that may."""
     maker = _maker
     if maker is None:
@@ -269,7 +271,7 @@ def _chunk(database: str, first: int, last: int, position: int) -> tuple[list[by
     rows: Rows = {table: [] for table in maker.columns}
     hashes: list[bytes] = []
     for i in range(first, last):
-        hashes += maker.person(i, rows, position + len(hashes))
+        hashes += maker.person(i, rows, position + len(hashes), entry + len(hashes))
     if is_postgres(database):
         Postgres(database).write(maker.columns, rows)
         return hashes, {}
@@ -294,11 +296,11 @@ def fill(job: Job, data: Path, first: int, last: int) -> str:
     be waiting for the sequencer, and nobody else may write meanwhile.
     """
     maker, store, begun = Maker(job), store_of(job.database), time.perf_counter()
-    head = store.begin(list(maker.columns))
+    head, entry = store.begin(list(maker.columns))
     frontier = Frontier() if head is None else Frontier.from_bytes(head[0], head[2])
     chunks = [(at, min(last, at + CHUNK)) for at in range(first, last, CHUNK)]
     with ProcessPoolExecutor(PROCESSES, get_context("spawn"), _begin, (job,)) as pool:
-        for hashes, rows in _in_turn(pool, job, chunks, frontier.size, maker.leaves_each):
+        for hashes, rows in _in_turn(pool, job, chunks, (frontier.size, entry + 1), maker.leaves_each):
             if rows:
                 store.write(maker.columns, rows)
             for one in hashes:
@@ -323,12 +325,13 @@ def fill(job: Job, data: Path, first: int, last: int) -> str:
 
 
 def _in_turn(
-    pool: ProcessPoolExecutor, job: Job, chunks: Sequence[tuple[int, int]], size: int, each: int
+    pool: ProcessPoolExecutor, job: Job, chunks: Sequence[tuple[int, int]], start: tuple[int, int], each: int
 ) -> Iterator[tuple[list[bytes], Rows]]:
     """Yield what the chunks make in their order, a few ahead only."""
     waiting: list[Future[tuple[list[bytes], Rows]]] = []
     for begin, end in chunks:
-        waiting.append(pool.submit(_chunk, job.database, begin, end, size + (begin - chunks[0][0]) * each))
+        before = (begin - chunks[0][0]) * each
+        waiting.append(pool.submit(_chunk, job.database, begin, end, start[0] + before, start[1] + before))
         if len(waiting) > PROCESSES * 2:
             yield waiting.pop(0).result()
     for one in waiting:

@@ -24,9 +24,10 @@ from tests.unit.audit.ledger import START, KeySigner, MemoryHeads, Rows
 KEY = AuditKey("a1", bytes(range(32)))
 KEYS = AuditKeys([KEY])
 _LEAF = """
-INSERT INTO leaves (chain, version, previous, at, event, facts, kid, mac, position)
-VALUES (:stream, :version, :previous, :at, :event, :facts, :kid, :mac, :index)
+INSERT INTO leaves (entry, chain, version, previous, at, event, facts, kid, mac)
+VALUES (:entry, :stream, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
+_PLACE = "INSERT INTO places (position, entry) VALUES (:position, :entry)"
 CHAINS = [StreamId("ORDERA"), StreamId("ORDERB"), StreamId("customer:A-1"), StreamId("stranger:0f")]
 
 
@@ -109,19 +110,23 @@ def _many(tip: Tip, count: int, event: Event, at: datetime) -> Script[None]:
 
 def without_unique_indexes() -> Script[None]:
     yield query("DROP INDEX leaves_by_chain")
-    yield query("DROP INDEX leaves_by_position")
+    yield query("DROP TABLE places")
+    yield query("CREATE TABLE places (position BIGINT, entry BIGINT)")
 
 
 def emptied() -> Script[None]:
-    for table in ("leaves", "chains", "heads", "leases"):
+    for table in ("places", "leaves", "chains", "heads", "leases"):
         yield query(f"DELETE FROM {table}")
 
 
 def _replaced(rows: Rows) -> Script[None]:
-    for table in ("leaves", "chains", "heads"):
+    for table in ("places", "leaves", "chains", "heads"):
         yield query(f"DELETE FROM {table}")
-    records: list[dict[str, Value]] = [asdict(record) for record in rows.records]
-    yield Batch(_LEAF, records)
+    records: list[dict[str, Value]] = [asdict(record) | {"entry": at} for at, record in enumerate(rows.records, 1)]
+    yield Batch(_LEAF, [{name: value for name, value in row.items() if name != "index"} for row in records])
+    yield Batch(
+        _PLACE, [{"position": row["index"], "entry": row["entry"]} for row in records if row["index"] is not None]
+    )
     tips: list[dict[str, Value]] = [asdict(tip) for tip in rows.tips]
     yield Batch("INSERT INTO chains (chain, version, tip) VALUES (:stream, :version, :leaf_hash)", tips)
     heads: list[dict[str, Value]] = [asdict(head) for head in rows.stored_heads]

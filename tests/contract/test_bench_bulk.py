@@ -64,19 +64,23 @@ def test_sqlite_has_its_indexes_and_its_log_again(sqlite_url: str):
     path = sqlite_url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("CREATE TABLE heads (size bigint PRIMARY KEY, line text, frontier blob)")
-        db.execute("CREATE TABLE leaves (entry integer PRIMARY KEY, position integer)")
-        db.execute("CREATE UNIQUE INDEX leaves_by_position ON leaves (position)")
+        db.execute("CREATE TABLE heads (size bigint PRIMARY KEY, line text, frontier blob, settled bigint, xid bigint)")
+        db.execute("CREATE TABLE leaves (entry integer PRIMARY KEY)")
+        db.execute("CREATE TABLE places (position integer PRIMARY KEY, entry bigint)")
+        db.execute("CREATE UNIQUE INDEX places_by_entry ON places (entry)")
         db.commit()
         before = db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     store = store_of(sqlite_url)
-    assert store.begin(["leaves"]) is None
-    store.write({"leaves": ["position"]}, {"leaves": [(0,), (1,)]})
+    assert store.begin(["leaves", "places"]) == (None, 0)
+    store.write(
+        {"leaves": ["entry"], "places": ["position", "entry"]}, {"leaves": [(1,), (2,)], "places": [(0, 1), (1, 2)]}
+    )
     store.end((2, "head", b""))
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == before
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("SELECT count(*) FROM leaves").fetchone() == (2,)
+        assert db.execute("SELECT settled, xid FROM heads").fetchone() == (2, 0)
     again = store_of(sqlite_url)
-    assert again.begin(["leaves"]) == (2, "head", b"")
+    assert again.begin(["leaves", "places"]) == ((2, "head", b""), 2)
     again.end((3, "head", b""))

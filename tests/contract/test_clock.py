@@ -60,7 +60,7 @@ async def test_a_lease_that_is_further_ahead_than_its_own_length_is_void(world: 
 
     async def taken(holder: str, at: datetime) -> bool:
         until = ms(at + timedelta(seconds=10))
-        return await engine.run(take, "sequencer", holder, ms(at), until) is not None
+        return await engine.run(take, "places", holder, ms(at), until) is not None
 
     assert await taken("fast", START + DAY_AHEAD)
     assert await taken("right", START)
@@ -83,7 +83,7 @@ async def test_ten_seconds_a_day_ahead_leave_sequence_anchor_and_codes_going_on_
     await world.once("sequence")
     (after,) = await world.rows("SELECT COUNT(*) AS n FROM heads")
     assert after["n"] == before["n"] + 1
-    assert await world.count("leaves", "position IS NULL") == 0
+    assert await world.count("leaves", "entry NOT IN (SELECT entry FROM places)") == 0
     again = await world.services.messaging.outbox.claim(
         (OutboxJobKind.CODE, OutboxJobKind.NOTICE), 10, "alive", world.clock.now(), 30
     )

@@ -59,7 +59,7 @@ async def copied(world: World, errand: Errand, key: ClientKey, **other: Any) -> 
 async def copy_records(world: World, source: OrderId, target: OrderId) -> None:
     """Insert the records of one order under another's name, as they stand."""
     for row in await world.rows("SELECT * FROM leaves WHERE chain = :chain ORDER BY version", chain=source):
-        row |= {"chain": target, "position": None}
+        row |= {"chain": target}
         del row["entry"]
         names = ", ".join(row)
         await world.change(f"INSERT INTO leaves ({names}) VALUES ({', '.join(f':{name}' for name in row)})", **row)

@@ -17,7 +17,6 @@ import pytest
 import chopmark.store.repositories
 from chopmark.store import db
 from chopmark.store.engine.script import compiled
-from chopmark.store.repositories.audit import log
 from chopmark.store.repositories.ca import certificates
 from chopmark.store.repositories.messaging import deliveries
 from chopmark.store.repositories.retention import LIVES, deletion
@@ -38,12 +37,11 @@ INDEXES = {str(index.name) for table in metadata.tables.values() for index in ta
 
 
 POSTGRES = {
-    "leaves_unsequenced": vars(log)["_WAITING"],
     "deliveries_unreported": vars(deliveries)["_UNREPORTED"],
     "certificates_pkey": vars(certificates)["_RECORD"],
 }
-"""What PostgreSQL has to use for a statement, in tables that are empty and were never analysed. For the first two
-SQLite takes another index that serves as well; the third would go through all certificates of a state, if it could."""
+"""What PostgreSQL has to use for a statement, in tables that are empty and were never analysed. For the first
+SQLite takes another index that serves as well; the second would go through all certificates of a state, if it could."""
 
 
 def texts() -> set[str]:

@@ -107,7 +107,7 @@ async def waited(world: World, ended: Ended) -> int:
     """How many records the successor has placed."""
     assert ended.loss is not None
     within = "position >= :kept AND position < :size"
-    return await world.count("leaves", within, kept=ended.loss.kept, size=successor_of(ended).size)
+    return await world.count("places", within, kept=ended.loss.kept, size=successor_of(ended).size)
 
 
 # what the lost time has used up --------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ async def test_every_lease_is_free_and_its_fencing_number_is_above_the_heads_fil
     await sequenced(world)
     await world.once("anchor")
     backup = backed_up(world, cluster, tmp_path)
-    await world.change("UPDATE leases SET fencing = 90, until = 0 WHERE name = 'sequencer'")
+    await world.change("UPDATE leases SET fencing = 90, until = 0 WHERE name = 'places'")
     await world.to_sent(ANN)
     await sequenced(world)
     last = read_heads(heads_of(world)).heads[-1]
@@ -303,7 +303,7 @@ async def test_every_lease_is_free_and_its_fencing_number_is_above_the_heads_fil
     rows = await world.rows("SELECT name, holder, fencing FROM leases")
     assert len(rows) > 1
     assert all(row["fencing"] > last.draft.fencing for row in rows)
-    assert all(row["holder"] == "" for row in rows if row["name"] != "sequencer")
+    assert all(row["holder"] == "" for row in rows if row["name"] != "places")
     await sequenced(world)
 
 

@@ -111,11 +111,11 @@ class Source(Protocol):
     """
 
     def sequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
-        """Yield every record whose index is not null, by index."""
+        """Yield every record that has a place in the tree, by its index."""
         ...
 
     def unsequenced(self) -> AsyncIterator[StoredRecord | Unreadable]:
-        """Yield every record whose index is null, in the order in which they were written."""
+        """Yield every record without a place, in the order in which they were written."""
         ...
 
     def streams(self) -> AsyncIterator[Tip]:
@@ -141,20 +141,27 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The index that a record gets in the tree."""
+class Waiting:
+    """Records without a place in the tree, oldest first, and the store's number of each, its entry.
 
-    stream: str
-    version: int
-    index: int
+    Every record whose entry is at most `settled` has a place as soon as these have theirs: nobody can still write one.
+    """
+
+    records: tuple[StoredRecord, ...]
+    entries: tuple[int, ...]
+    settled: int
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one sequencing writes: places for records, the head over them and the frontier at its size."""
+    """What one sequencing writes: places for records, the head over them and the frontier at its size.
+
+    The record with the first of `entries` gets the index `old_size`, the next one the next. `settled`: see `Waiting`.
+    """
 
     old_size: int
-    placed: tuple[Placed, ...]
+    entries: tuple[int, ...]
+    settled: int
     head: Head
     frontier: Frontier
 
@@ -170,8 +177,8 @@ class TreeRepository(Protocol):
         """Take the lease if it is free or expired, or extend it if it is ours; return None if another holder has it."""
         ...
 
-    async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        """Return the oldest records without an index in the order in which they were written.
+    async def unsequenced(self, limit: int) -> Waiting:
+        """Return the oldest records without a place, at most `limit`, in the order in which they were written.
 
         The versions of a stream therefore come in order, and no record comes before its predecessor.
         """
@@ -189,10 +196,10 @@ class TreeRepository(Protocol):
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """Write indexes, head and frontier, all or nothing; return False when another process was faster.
+        """Write places, head and frontier, all or nothing; return False when another process was faster.
 
-        Everything is written only if the lease row still has `lease.fencing`, the greatest head size is still
-        `batch.old_size`, and none of the placed records has an index yet.
+        Everything is written only if the lease row still has `lease.fencing` and the greatest head size is still
+        `batch.old_size`.
         """
         ...
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chopmark.audit.head import FIRST_HEAD, Head, HeadDraft, HeadPublicKey, HeadSigner, Lost, head_hash, verify_head
-from chopmark.audit.ports import Batch, HeadLog, Placed, TreeRepository
-from chopmark.audit.record import StoredRecord, parse_stamp, stamp
+from chopmark.audit.ports import Batch, HeadLog, TreeRepository, Waiting
+from chopmark.audit.record import parse_stamp, stamp
 from chopmark.audit.standing import Behind, Filed, Heads, Look, look
 from chopmark.audit.tree import Frontier
 
@@ -39,18 +39,19 @@ class UnsignedBatch:
     """A batch whose head is not signed yet."""
 
     old_size: int
-    placed: tuple[Placed, ...]
+    entries: tuple[int, ...]
+    settled: int
     frontier: Frontier
     draft: HeadDraft
 
     def signed(self, signature: bytes) -> Batch:
         """Return the batch to write."""
-        return Batch(self.old_size, self.placed, self.draft.signed(signature), self.frontier)
+        return Batch(self.old_size, self.entries, self.settled, self.draft.signed(signature), self.frontier)
 
 
 def plan(
     latest: tuple[Head, Frontier] | None,
-    unsequenced: Sequence[StoredRecord],
+    waiting: Waiting,
     fencing: int,
     at: datetime,
     lost: Head | None = None,
@@ -64,9 +65,7 @@ def plan(
     if head and (frontier.size != head.size or frontier.root() != head.root):
         raise TreeBroken("the stored frontier does not belong to the latest head")
     old_size = frontier.size
-    placed: list[Placed] = []
-    for record in unsequenced:
-        placed.append(Placed(record.stream, record.version, frontier.size))
+    for record in waiting.records:
         try:
             frontier = frontier.append(record.leaf_hash())
         except ValueError as error:
@@ -80,7 +79,7 @@ def plan(
         fencing=fencing,
         lost=None if lost is None else Lost(base, lost.root, lost.size),
     )
-    return UnsignedBatch(old_size, tuple(placed), frontier, draft)
+    return UnsignedBatch(old_size, waiting.entries, waiting.settled, frontier, draft)
 
 
 async def sequence_once(
@@ -115,7 +114,7 @@ async def sequence_once(
         await asyncio.to_thread(heads.append, latest[0])
     # 4. Place the waiting records and sign the head, outside any transaction.
     waiting = await repository.unsequenced(limit)
-    if not waiting:
+    if not waiting.records:
         return 0
     planned = plan(latest, waiting, lease.fencing, now)
     batch = planned.signed(await asyncio.to_thread(signer.sign, planned.draft.message()))
@@ -124,7 +123,7 @@ async def sequence_once(
         return 0
     # 6. Append the head to the heads file.
     await asyncio.to_thread(heads.append, batch.head)
-    return len(batch.placed)
+    return len(batch.entries)
 
 
 async def look_checked(repository: Heads, heads: Filed, keys: Sequence[HeadPublicKey]) -> Look:

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from chopmark.audit.head import Head, HeadPublicKey, HeadSigner, verify_head
-from chopmark.audit.ports import Batch, HeadLog, Lease
-from chopmark.audit.record import StoredRecord
+from chopmark.audit.ports import Batch, HeadLog, Lease, Waiting
 from chopmark.audit.sequencer import LEASE, TreeBroken, look_checked, plan
 from chopmark.audit.standing import Behind, Heads, Look
 
@@ -29,8 +28,8 @@ class RestoredTreeRepository(Heads, Protocol):
         """Take the lease, also from another holder; its fencing number is higher than `above` and all earlier ones."""
         ...
 
-    async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        """Return the oldest records without an index, as `TreeRepository.unsequenced` does."""
+    async def unsequenced(self, limit: int) -> Waiting:
+        """Return the oldest records without a place, as `TreeRepository.unsequenced` does."""
         ...
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
@@ -85,7 +84,7 @@ async def succeed(
     lease = await repository.seize(holder, lost.draft.fencing, now, lease_for)
     # 3. Place all waiting records and sign the successor, outside any transaction.
     waiting = await repository.unsequenced(EVERYTHING)
-    if not waiting:
+    if not waiting.records:
         raise TreeBroken("no record of the restore waits for a place")
     planned = plan(seen.latest, waiting, lease.fencing, now, lost)
     batch = planned.signed(await asyncio.to_thread(files.signer.sign, planned.draft.message()))

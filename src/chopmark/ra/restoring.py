@@ -192,7 +192,7 @@ class Restoring:
 
     async def _is_told(self, loss: Loss) -> bool:
         """Tell whether an earlier run has written the record of this restore; it has no place in the tree yet."""
-        for record in await self.repository.unsequenced(EVERYTHING):
+        for record in (await self.repository.unsequenced(EVERYTHING)).records:
             if record.stream == RESTORED_STREAM and record.event == Event.AUDIT_LEDGER_RESTORED:
                 facts = json.loads(record.facts)
                 if (facts.get("kept"), facts.get("lost")) == (loss.kept, loss.lost):

@@ -137,7 +137,7 @@ class Operator:
     async def in_the_tree(self) -> None:
         """Wait until no record waits for its place."""
         async with asyncio.timeout(LIMIT_S):
-            while await self.rows("SELECT COUNT(*) FROM leaves WHERE position IS NULL") != [(0,)]:
+            while await self.rows("SELECT entry FROM leaves EXCEPT SELECT entry FROM places"):
                 await self.get("/health/live")
 
     async def until_ready(self, status: int, check: str = "", said: str = "") -> None:

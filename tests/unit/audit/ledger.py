@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from chopmark.audit.events import Event
 from chopmark.audit.head import Head, decode_head, encode_head
 from chopmark.audit.headlines import HeadLines
-from chopmark.audit.ports import Batch, Lease, StoredAnchor, StoredHead
+from chopmark.audit.ports import Batch, Lease, StoredAnchor, StoredHead, Waiting
 from chopmark.audit.record import AuditKey, AuditRecord, StoredRecord, StreamId, Tip, make_record, new_stream, next_tip
 from chopmark.audit.tree import Frontier
 
@@ -116,8 +116,9 @@ class MemoryTree:
         self.lease = Lease(holder, fencing, now + ttl)
         return self.lease
 
-    async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        return [record for record in self.rows.records if record.index is None][:limit]
+    async def unsequenced(self, limit: int) -> Waiting:
+        waits = [(entry, record) for entry, record in enumerate(self.rows.records) if record.index is None][:limit]
+        return Waiting(tuple(record for _, record in waits), tuple(entry for entry, _ in waits), -1)
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         if not self.rows.stored_heads:
@@ -132,11 +133,8 @@ class MemoryTree:
         size = max((head.size for head in self.rows.stored_heads), default=0)
         if self.lease is None or self.lease.fencing != lease.fencing or size != batch.old_size:
             return False
-        places = {(placed.stream, placed.version): placed.index for placed in batch.placed}
-        self.rows.records = [
-            replace(record, index=places.get((record.stream, record.version), record.index))
-            for record in self.rows.records
-        ]
+        for index, entry in enumerate(batch.entries, batch.old_size):
+            self.rows.records[entry] = replace(self.rows.records[entry], index=index)
         stored = StoredHead(batch.head.size, encode_head(batch.head), batch.frontier.to_bytes())
         self.rows.stored_heads.append(stored)
         return True

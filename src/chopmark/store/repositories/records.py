@@ -24,12 +24,12 @@ VALUES (:chain, :version, :previous, :at, :event, :facts, :kid, :mac)
 """
 
 TIP = "SELECT version, tip FROM chains WHERE chain = :chain"
-LEAF = "chain, version, previous, at, event, facts, kid, mac, position"
+LEAF = "chain, version, previous, at, event, facts, kid, mac"
 RECORDS = f"SELECT {LEAF} FROM leaves WHERE chain = :chain ORDER BY version"
 
 
-def record_of(row: Row) -> StoredRecord:
-    """Return a record with its columns as they are stored. Nothing is checked."""
+def record_of(row: Row, index: int | None = None) -> StoredRecord:
+    """Return a record with its columns as they are stored, and its index in the tree if known. Nothing is checked."""
     return StoredRecord(
         stream=row["chain"],
         version=row["version"],
@@ -39,7 +39,7 @@ def record_of(row: Row) -> StoredRecord:
         facts=row["facts"],
         kid=row["kid"],
         mac=row["mac"],
-        index=row["position"],
+        index=index,
     )
 
 

@@ -5,7 +5,7 @@ Times are epoch milliseconds (UTC), booleans are 0 and 1, JSON is text. Columns 
 so that the tables can be spread by customer.
 """
 
-from chopmark.store.schema.audit import anchors, chains, heads, leaves
+from chopmark.store.schema.audit import anchors, chains, heads, leaves, places
 from chopmark.store.schema.ca import certificates, foreign_requests, hand_revocations, issuers
 from chopmark.store.schema.certificate_import import certificate_imports, imported_certificates
 from chopmark.store.schema.columns import metadata
@@ -77,6 +77,7 @@ __all__ = [
     "metadata",
     "orders",
     "passwords",
+    "places",
     "reminded_certificates",
     "reminder_preferences",
     "reminders",

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table
 
-from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, partial, words
+from chopmark.store.schema.columns import binary, integer, key, metadata, number_key, words
 
 chains = Table("chains", metadata, key("chain"), integer("version"), binary("tip"))
 leaves = Table(
@@ -17,10 +17,15 @@ leaves = Table(
     words("facts"),
     words("kid"),
     binary("mac"),
-    integer("position", null=True),
     Index("leaves_by_chain", "chain", "version", unique=True),
-    Index("leaves_by_position", "position", unique=True),
-    partial("leaves_unsequenced", "entry", where="position IS NULL"),
+)
+# Apart from `leaves`, because a row of a kilobyte that gets its place later is written twice, with all its indexes.
+places = Table(
+    "places",
+    metadata,
+    Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    integer("entry"),
+    Index("places_by_entry", "entry", unique=True),
 )
 heads = Table(
     "heads",
@@ -28,6 +33,8 @@ heads = Table(
     number_key("size"),
     words("line"),
     binary("frontier", null=True),
+    integer("settled", null=True),
+    integer("xid", null=True),
 )
 anchors = Table(
     "anchors",

@@ -1,7 +1,7 @@
 """The tables of the audit, for the writers of records, the sequencer and the verifier."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -13,12 +13,12 @@ from chopmark.audit.ports import (
     FailureRow,
     HoldingRow,
     Lease,
-    Placed,
     SlipRow,
     StoredAnchor,
     StoredHead,
     TableRow,
     Unreadable,
+    Waiting,
 )
 from chopmark.audit.record import StoredRecord, StreamId, Tip
 from chopmark.audit.sequencer import TreeBroken
@@ -30,11 +30,31 @@ from chopmark.store.engine.script import Notify, Row, Script, Value, query, whol
 from chopmark.store.repositories.leases import take
 from chopmark.store.repositories.records import LEAF, TIP, record_of, tip_of
 
-LEASE_NAME = "sequencer"
+LEASE_NAME = "places"
 PLACED = "records_placed"
 """Who follows the records is woken here when some have got their place."""
 
-_WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry LIMIT :most"
+_SETTLED = "COALESCE((SELECT settled FROM heads ORDER BY size DESC LIMIT 1), 0)"
+"""Every record up to this entry has its place, and none will come. It keeps the search for the others short."""
+_OLDEST_XID = {"sqlite": "0", "postgresql": "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"}
+"""PostgreSQL's number of the oldest transaction that is still running: all with lower numbers have ended."""
+_OWN_XID = {"sqlite": "0", "postgresql": "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)"}
+_WAITING = """
+SELECT {leaf}, entry, {settled} AS before, (
+  SELECT p.entry FROM heads h JOIN places p ON p.position = h.size - 1
+  WHERE h.size > (SELECT MAX(size) FROM heads) - 50000 AND h.xid <= {oldest} ORDER BY h.size DESC LIMIT 1
+) AS given
+FROM leaves
+WHERE entry > {settled} AND NOT EXISTS (SELECT 1 FROM places p WHERE p.entry = leaves.entry AND p.entry > {settled})
+ORDER BY entry LIMIT :most
+"""
+_WAITS = {
+    dialect: _WAITING.format(leaf=LEAF, settled=_SETTLED, oldest=oldest) for dialect, oldest in _OLDEST_XID.items()
+}
+"""Records without a place. `given`: the last entry that got its place under a head so old that whoever was writing
+then, and so might have had a lower entry, has ended since. This very statement therefore sees all records up to it.
+
+Entries are given before the transactions commit, so a lower one may become visible after a higher one has its place."""
 _LATEST_HEAD = "SELECT size, line, frontier FROM heads ORDER BY size DESC LIMIT 1"
 # Changes nothing, but locks the row: whoever takes the lease or sequences meanwhile waits until we commit.
 _STILL_OURS = "UPDATE leases SET fencing = fencing WHERE name = :name AND fencing = :fencing RETURNING fencing"
@@ -50,26 +70,25 @@ RETURNING fencing
 _SIZE = "SELECT size FROM heads ORDER BY size DESC LIMIT 1"
 _PLACE = {
     "postgresql": """
-UPDATE leaves SET position = p.position
-FROM json_to_recordset(CAST(:placed AS JSON)) AS p(chain TEXT, version BIGINT, position BIGINT)
-WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL
-  AND leaves.chain = ANY(ARRAY(SELECT chain FROM json_to_recordset(CAST(:placed AS JSON)) AS c(chain TEXT)))
-RETURNING leaves.version
-""",  # the last condition lets the planner use the chain's index, also without statistics of the tables
-    "sqlite": """
-UPDATE leaves SET position = p.position
-FROM (
-  SELECT json_extract(value, '$.chain') AS chain, json_extract(value, '$.version') AS version,
-    json_extract(value, '$.position') AS position
-  FROM json_each(:placed)
-) AS p
-WHERE leaves.chain = p.chain AND leaves.version = p.version AND +leaves.position IS NULL RETURNING leaves.version
-""",  # the plus keeps both engines from reading all waiting records for it
+INSERT INTO places (position, entry) SELECT CAST(:size AS BIGINT) + e.number - 1, CAST(e.entry AS BIGINT)
+FROM json_array_elements_text(CAST(:entries AS JSON)) WITH ORDINALITY AS e (entry, number)
+""",
+    "sqlite": "INSERT INTO places (position, entry) SELECT :size + key, value FROM json_each(:entries)",
 }
 _HEAD_LINE = "SELECT line FROM heads WHERE size = :size"
-_HEAD = "INSERT INTO heads (size, line, frontier) VALUES (:size, :line, :frontier)"
-_ALL_SEQUENCED = f"SELECT {LEAF} FROM leaves WHERE position IS NOT NULL ORDER BY position, entry"
-_ALL_WAITING = f"SELECT {LEAF} FROM leaves WHERE position IS NULL ORDER BY entry"
+_HEAD = "INSERT INTO heads (size, line, frontier, settled, xid) VALUES (:size, :line, :frontier, :settled, {xid})"
+_ALL_SEQUENCED = {
+    "sqlite": f"""
+SELECT {LEAF}, p.position FROM places p JOIN leaves l ON l.entry = p.entry ORDER BY p.position, p.entry
+""",
+    "postgresql": f"""
+SELECT {LEAF}, p.position FROM places p CROSS JOIN LATERAL (SELECT * FROM leaves WHERE entry = p.entry OFFSET 0) l
+ORDER BY p.position, p.entry
+""",  # OFFSET keeps the planner from joining by a hash and sorting whole records, on disk, before the first one comes
+}
+_ALL_WAITING = f"""
+SELECT {LEAF} FROM leaves l WHERE NOT EXISTS (SELECT 1 FROM places p WHERE p.entry = l.entry) ORDER BY l.entry
+"""
 _ALL_CHAINS = "SELECT chain, version, tip FROM chains ORDER BY chain"
 _ALL_HEADS = "SELECT size, line, frontier FROM heads ORDER BY size"
 _ALL_ANCHORS = "SELECT size, token FROM anchors ORDER BY size"
@@ -96,13 +115,14 @@ class AuditRepository:
         """Take the lease when it is free, run out or already ours (then it is extended); else None."""
         return await self._engine.run(_take_lease, holder, ms(now), ms(now + ttl))
 
-    async def unsequenced(self, limit: int) -> list[StoredRecord]:
-        """Return the oldest records without an index, at most `limit`, by `entry`.
+    async def unsequenced(self, limit: int) -> Waiting:
+        """Return the oldest records without a place, at most `limit`, by `entry`.
 
-        The row of a stream is locked before a record gets its `entry`. So the versions of a stream come in order.
+        The row of a stream is locked before a record gets its `entry`. So the versions of a stream come in order, and
+        a transaction has its number before it has an entry.
         """
-        rows = await self._engine.read(_rows, _WAITING, {"most": limit})
-        return [record_of(row) for row in rows]
+        rows = await self._engine.read(_rows, _WAITS[self._engine.dialect], {"most": limit})
+        return Waiting(tuple(map(record_of, rows)), tuple(row["entry"] for row in rows), _settled(rows, limit))
 
     async def latest_head(self) -> tuple[Head, Frontier] | None:
         """Return the head of the greatest size with its frontier, or None; ValueError when one cannot be read."""
@@ -131,13 +151,13 @@ class AuditRepository:
         return None if found is None else found[0].draft.at
 
     async def sequence(self, batch: Batch, lease: Lease) -> bool:
-        """Write indexes, head and frontier in one transaction. False when another process was faster.
+        """Write places, head and frontier in one transaction. False when another process was faster.
 
         Raises:
-            TreeBroken: a record outside all heads has one of the indexes already, which no sequencer would write.
+            TreeBroken: one of the places is taken, or one of the records has a place, which no sequencer would write.
         """
         try:
-            await self._engine.run(_sequence, _PLACE[self._engine.dialect], batch, lease.fencing)
+            await self._engine.run(_sequence, self._engine.dialect, batch, lease.fencing)
         except _Overtaken:
             return False
         except Clash as clash:
@@ -148,7 +168,7 @@ class AuditRepository:
     async def snapshot(self) -> AsyncIterator["AuditSource"]:
         """Open a view of one moment. Read the heads file before, so that the view has all its heads."""
         async with self._engine.snapshot() as snapshot:
-            yield AuditSource(snapshot)
+            yield AuditSource(snapshot, self._engine.dialect)
 
 
 _ALL_CERTIFICATES = "SELECT serial, state, 0 AS foreign_one FROM certificates ORDER BY serial"
@@ -164,16 +184,17 @@ _ALL_SLIPS = "SELECT id, customer, state, order_id, expires_at FROM slips ORDER 
 class AuditSource:
     """Implements `audit.ports.Source` and `Tables` over a snapshot of the database. Columns are returned as stored."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, dialect: str) -> None:
         self._snapshot = snapshot
+        self._dialect = dialect
 
     async def sequenced(self) -> AsyncIterator[StoredRecord]:
-        """Yield every record whose index is not null, by index."""
-        async for row in self._rows(_ALL_SEQUENCED):
-            yield record_of(row)
+        """Yield every record that has a place, by its index."""
+        async for row in self._rows(_ALL_SEQUENCED[self._dialect]):
+            yield record_of(row, row["position"])
 
     async def unsequenced(self) -> AsyncIterator[StoredRecord]:
-        """Yield every record whose index is null, in the order in which they were written."""
+        """Yield every record without a place, in the order in which they were written."""
         async for row in self._rows(_ALL_WAITING):
             yield record_of(row)
 
@@ -229,8 +250,19 @@ def _rows(sql: str, values: Mapping[str, Value]) -> Script[list[Row]]:
     return (yield script.Query(sql, values, whole=True))
 
 
-def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
-    """Write a batch. `place` is the engine's statement for all indexes. Raises _Overtaken when a check fails."""
+def _settled(rows: list[Row], limit: int) -> int:
+    """Return up to which entry nothing waits once these rows have their places.
+
+    Where there were more rows than `limit`, others may wait behind the last of these.
+    """
+    if not rows:
+        return 0
+    before, given = int(rows[0]["before"]), int(rows[0]["given"] or 0)
+    return max(before, given if len(rows) < limit else min(given, int(rows[-1]["entry"])))
+
+
+def _sequence(dialect: str, batch: Batch, fencing: int) -> Script[None]:
+    """Write a batch. Raises _Overtaken when a check fails."""
     # 1. The lease must still be ours.
     if not (yield query(_STILL_OURS, name=LEASE_NAME, fencing=fencing)):
         raise _Overtaken
@@ -238,19 +270,16 @@ def _sequence(place: str, batch: Batch, fencing: int) -> Script[None]:
     newest = yield query(_SIZE)
     if (newest[0]["size"] if newest else 0) != batch.old_size:
         raise _Overtaken
-    # 3. Every record must still have no index: as many rows change as the batch has.
-    if len((yield query(place, placed=_places(batch.placed)))) != len(batch.placed):
-        raise _Overtaken
-    # 4. The head.
-    frontier = batch.frontier.to_bytes()
-    yield query(_HEAD, size=batch.head.size, line=encode_head(batch.head), frontier=frontier)
-    yield Notify(PLACED)
-
-
-def _places(placed: Sequence[Placed]) -> str:
-    return json.dumps(
-        [{"chain": record.stream, "version": record.version, "position": record.index} for record in placed]
+    # 3. The places, and the head over them.
+    yield query(_PLACE[dialect], size=batch.old_size, entries=json.dumps(batch.entries))
+    yield query(
+        _HEAD.format(xid=_OWN_XID[dialect]),
+        size=batch.head.size,
+        line=encode_head(batch.head),
+        frontier=batch.frontier.to_bytes(),
+        settled=batch.settled,
     )
+    yield Notify(PLACED)
 
 
 def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:

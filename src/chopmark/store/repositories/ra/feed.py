@@ -16,7 +16,8 @@ from chopmark.store.repositories.leases import take
 MOST = 200
 """Records that one answer looks at."""
 _RECORDS = """
-SELECT position, event, facts FROM leaves WHERE position >= :cursor ORDER BY position LIMIT :most
+SELECT p.position, l.event, l.facts FROM places p JOIN leaves l ON l.entry = p.entry
+WHERE p.position >= :cursor ORDER BY p.position LIMIT :most
 """
 _HOLDING = "SELECT serial, account, state, not_before, not_after FROM holdings WHERE serial = :serial"
 
