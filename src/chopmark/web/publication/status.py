@@ -118,7 +118,7 @@ class Publication:
         body, headers = found
         ready = Ready.of(body, headers)
         if scope["method"] == "HEAD":
-            ready = replace(ready, body={"type": "http.response.body", "body": b"", "more_body": False})
+            ready = replace(ready, body=b"")
         await ready.send(scope, send)
 
     async def _find(self, name: str) -> tuple[bytes, Headers] | None:
