@@ -33,6 +33,10 @@ class Records(Protocol):
         """Return the customer's other live orders of this profile; all of them were opened before the lost one."""
         ...
 
+    async def unproved(self, orders: Collection[OrderId]) -> set[OrderId]:
+        """Return those of these orders whose certificate is issued and not active."""
+        ...
+
     async def enter(self, order: Order, records: Sequence[StoredRecord]) -> bool:
         """Store a submitted order with those of its records that are missing; False when that is not possible."""
         ...
@@ -102,7 +106,9 @@ class Reentry:
         lines = oldest_first(await self._read())
         lost, strange = await self._lost(lines)
         made = [_line(one) for one in lost.values()]
-        return [*made, *map(_strange, strange), *(_told(turns[-1]) for turns in await self._unsettled(lines))]
+        made += map(_strange, strange)
+        made += map(_told, await self._unproved(lines))
+        return [*made, *(_told(turns[-1]) for turns in await self._unsettled(lines))]
 
     async def apply(self) -> list[ReentryLine]:
         """Enter it, and return what was entered and what could not be; safe to call again after any failure."""
@@ -112,7 +118,12 @@ class Reentry:
         # 1. Each lost certificate with its order; a certificate that was proved becomes active.
         done = [await self._enter(one, proved=serial in proved) for serial, one in lost.items()]
         done += map(_strange, strange)
-        # 2. Each change of status.
+        # 2. Each proof of a certificate that the database had already.
+        for line in await self._unproved(lines):
+            await self._activate(line.order)
+            still = await self._records.unproved([line.order])
+            done.append(_not(_told(line), "the certificate cannot become active here") if still else _told(line))
+        # 3. Each change of status.
         for turns in await self._unsettled(lines):
             done.append(await self.redo(turns))
         return done
@@ -142,6 +153,12 @@ class Reentry:
         lost = {serial: one for serial, one in known.items() if serial not in states}
         half = {serial: one for serial, one in signed.items() if states.get(serial) is CertificateState.RESERVED}
         return {**lost, **half}, [line for line in strange if line.serial not in states]
+
+    async def _unproved(self, lines: Sequence[Line]) -> list[Line]:
+        """Return the proofs that the database does not show, of certificates that it has."""
+        proofs = {line.order: line for line in lines if line.deed is Deed.PROVED}
+        unproved = await self._records.unproved(proofs) if proofs else set()
+        return [line for order, line in proofs.items() if order in unproved]
 
     async def _unsettled(self, lines: Sequence[Line]) -> list[list[Line]]:
         """Return the changes of status of each serial, oldest first, whose last one the database does not show.
