@@ -21,7 +21,8 @@ _EMPTIED = (
     "reminder_preferences", "former_lists", "former_revocations", "former_answers", "imported_certificates",
     "certificate_imports", "challenges", "failures", "foreign_requests", "holdings", "orders", "contacts", "accounts",
     "keys", "blocked_keys", "passwords", "sessions", "launches", "clients", "client_scopes", "customers",
-    "entries", "counters", "leases", "crls", "certificates", "issuers",
+    "entries", "counters", "leases", "crls", "service_revocations", "certificates",
+    "issuers",
 )  # fmt: skip
 """What depends on other tables stands before them."""
 _BLANK: dict[str, dict[str, Value]] = {

@@ -7,7 +7,7 @@ import pytest
 from chopmark.ca.ports import IssuerRow, Reservation
 from chopmark.core.types import IssuerId, OrderId, Serial
 from chopmark.store.repositories.ca.certificates import CertificateRepository, StatusRepository
-from chopmark.va.ports import Crl, CrlShard
+from chopmark.va.ports import Crl, LastCrl
 from tests.contract.alone import Alone
 
 ONE, TWO = IssuerId("one"), IssuerId("two")
@@ -56,18 +56,17 @@ async def test_a_list_is_followed_by_one_of_a_higher_number_in_its_own_place(
     store = StatusRepository(alone.engine)
 
     def crl(number: int, der: bytes) -> Crl:
-        return Crl(number, der, alone.now, alone.now + timedelta(days=1), 3)
+        return Crl(number, der, alone.now, alone.now + timedelta(days=1), str(number), 3)
 
     for name, shard in ((TWO, 0), (ONE, 1), (ONE, 0)):
         assert await store.publish(name, shard, crl(7, b"first"), alone.record()) is True
     assert await store.publish(ONE, 0, crl(number, b"second"), alone.record()) is published
-    left = {(name, shard): await store.shard(name, shard) for name, shard in ((ONE, 0), (ONE, 1), (TWO, 0), (TWO, 1))}
-    assert left == {
-        (ONE, 0): CrlShard(crl(8, b"second") if published else crl(7, b"first"), 0),
-        (ONE, 1): CrlShard(crl(7, b"first"), 0),
-        (TWO, 0): CrlShard(crl(7, b"first"), 0),
-        (TWO, 1): CrlShard(None, 0),
-    }
+    places = ((ONE, 0), (ONE, 1), (TWO, 0), (TWO, 1))
+    there = crl(8, b"second") if published else crl(7, b"first")
+    left = {place: await store.crl(*place) for place in places}
+    assert left == dict(zip(places, (there, crl(7, b"first"), crl(7, b"first"), None), strict=True))
+    seen = {place: (await store.shard(*place)).last for place in places}
+    assert seen == {place: crl and LastCrl(crl.number, alone.now, 3) for place, crl in left.items()}
 
 
 async def test_a_list_has_what_was_valid_or_was_ended_lately_and_a_serial_is_its_own(alone: Alone) -> None:

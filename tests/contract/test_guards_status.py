@@ -15,6 +15,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import system_stream
 from chopmark.core.types import CertificateState, IssuerId, Serial
+from chopmark.store.repositories.va.answers import CHANGED
 from chopmark.va.ports import Crl, StatusRecords
 from chopmark.va.responder import Responder
 from tests.contract.test_status import asking
@@ -45,7 +46,7 @@ async def two_cas(world: World) -> tuple[Serial, Serial]:
 async def ended(world: World, serial: Serial) -> None:
     await world.change(
         "UPDATE certificates SET state = 'revoked', ended_at = :now, reason = 'superseded', turns = turns + 1, "
-        "answer_due = :now WHERE serial = :serial",
+        f"answer_due = :now, changed = {CHANGED[world.services.foundation.engine.dialect]} WHERE serial = :serial",
         serial=serial,
         now=int(world.clock.now().timestamp() * 1000),
     )
@@ -74,10 +75,12 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
     await ended(world, ben)
     assert await status.ended(ONE, 0, LONG_AGO) == []
     assert [one.serial for one in await status.ended(TWO, 0, LONG_AGO)] == [ben]
-    assert ((await status.shard(ONE, 0)).status_version, (await status.shard(TWO, 0)).status_version) == (0, 1)
     now, made = world.clock.now(), []
     for issuer, number in ((ONE, 7), (TWO, 8)):
-        crl = Crl(number, f"list of {issuer}".encode(), now, now + timedelta(hours=24), 0)
+        seen = await status.shard(issuer, 0)
+        assert seen.lacks
+        der = f"list of {issuer}".encode()
+        crl = Crl(number, der, now, now + timedelta(hours=24), seen.mark, seen.beside)
 
         async def publish(builder: RecordBuilder, issuer: IssuerId = issuer, crl: Crl = crl) -> bool:
             record = builder.record(Event.VA_CRL_PUBLISHED, issuer=issuer, crl_number=crl.number, count=0)
@@ -85,8 +88,9 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
 
         made.append(crl)
         assert await world.services.foundation.audit_log.write(system_stream(f"crl-{issuer}-0"), publish)
-    assert [(await status.shard(issuer, 0)).crl for issuer in (ONE, TWO)] == made
-    assert (await status.shard(ONE, 1)).crl is None, "another shard has a list of its own"
+    assert [await status.crl(issuer, 0) for issuer in (ONE, TWO)] == made
+    assert await status.crl(ONE, 1) is None, "another shard has a list of its own"
+    assert [(await status.shard(issuer, 0)).lacks for issuer in (ONE, TWO)] == [False, False]
     await world.change(
         "INSERT INTO service_revocations (kind, serial, issuer, ended_at, reason, not_after) "
         "VALUES ('responder', '0A', 'second', :now, 'key_compromise', :later)",
@@ -96,11 +100,8 @@ async def test_the_lists_of_a_ca_have_its_own_ends_and_those_of_no_other(world: 
     assert await status.ended(ONE, 0, LONG_AGO) == []
     assert [one.serial for one in await status.ended(TWO, 0, LONG_AGO)] == [ben, "0A"]
     assert await status.ended(TWO, 1, LONG_AGO) == []
-    assert [(await status.shard(issuer, shard)).status_version for issuer, shard in ((ONE, 0), (TWO, 0), (TWO, 1))] == [
-        0,
-        2,
-        0,
-    ]
+    assert [(await status.shard(issuer, 0)).lacks for issuer in (ONE, TWO)] == [False, True]
+    assert (await status.shard(TWO, 1)).beside == 0
     later = now + timedelta(days=1)
     assert [one.serial for one in await status.ended(TWO, 0, later)] == [ben], "Ben's would still be valid tomorrow"
 
@@ -183,7 +184,8 @@ async def test_each_change_of_status_is_a_turn_and_its_answers_are_due_again(wor
         (due,) = await status.due(ONE, world.clock.now(), 10)
         assert (due.serial, due.status.state, due.status.status_version) == (ann, state, turns)
         assert (due.status.ended_at, due.status.reason) == ((None, None) if turns == 2 else (START, said_of(state)))
-        assert (await status.shard(ONE, 0)).status_version == 1 + turns
+        assert (await status.shard(ONE, 0)).lacks
+        assert [await world.once("publish") for _ in range(3)] == [1, 0, 0]
         seen = await status.changed(mark)
         assert seen.found is not None
         shown = {(one.serial, one.status_version) for one in seen.found}

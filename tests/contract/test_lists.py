@@ -20,7 +20,7 @@ world = world_fixture()
 
 
 async def newest(world: World, shard: int = 0) -> Crl:
-    crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, shard)).crl
+    crl = await world.services.va.status.crl(world.services.ca.authority.view.id, shard)
     assert crl is not None
     return crl
 

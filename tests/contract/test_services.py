@@ -148,7 +148,7 @@ async def test_the_commands_list_revoke_and_refuse(world: World, capsys: pytest.
     written = ":".join(old.serial[at : at + 2] for at in range(0, len(old.serial), 2)).lower()
     assert await service_certificates.revoke_service(settings, written, "superseded", "alice", "bob") == 0
     assert f"{old.serial} is revoked and on the list of investor.\n" in capsys.readouterr().out
-    crl = (await world.services.va.status.shard(world.services.ca.authority.view.id, 0)).crl
+    crl = await world.services.va.status.crl(world.services.ca.authority.view.id, 0)
     assert crl is not None
     listed = [entry.serial_number for entry in x509.load_der_x509_crl(crl.der)]
     assert listed == [int(old.serial, 16)]

@@ -319,10 +319,17 @@ TWINS_OF_CERTIFICATES = (
     ),
     twin(
         "two lists have one number",
-        "store/repositories/ca/certificates.py",
+        "store/repositories/va/lists.py",
         "WHERE crls.number < :number RETURNING number",
         "WHERE (crls.number < :number OR 1 = 1) RETURNING number",
         f"{ISSUANCE}::test_of_two_lists_with_one_number_the_second_is_not_published[sqlite]",
+    ),
+    twin(
+        "a list that lacks a revocation is as good as new",
+        "store/repositories/va/lists.py",
+        "AND seen_mark IS NOT now.mark AS changed",
+        "AND seen_mark IS NULL AS changed",
+        "tests/contract/test_list_marks.py::test_i26_a_revocation_of_another_shard_or_issuer_is_none_of_a_list[sqlite]",
     ),
     twin(
         "a revocation is confirmed by any terms",

@@ -216,6 +216,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "tests/contract/test_guards_issuers.py",
         "tests/contract/test_guards_serials.py", "tests/contract/test_guards_status.py", *_ISSUANCE,
                     *_STATUS),
+    "store/repositories/va/lists.py": ("tests/contract/test_list_marks.py", "tests/contract/test_guards_issuers.py",
+                                       "tests/contract/test_guards_status.py", *_STATUS),
     "store/repositories/va/answers.py": ("tests/contract/test_guards_status.py", *_STATUS),
     "store/repositories/rate_limits.py": ("tests/contract/test_guards_counters.py",
                                           "tests/contract/test_guards_sessions.py",

@@ -111,7 +111,7 @@ def root_list(der: bytes) -> Crl:
     number = read.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     if read.next_update_utc is None:
         raise ValueError("the list has no nextUpdate")
-    return Crl(number, der, read.last_update_utc, read.next_update_utc, 0)
+    return Crl(number, der, read.last_update_utc, read.next_update_utc)
 
 
 async def take_in(deps: CaDeps, taken: Taken) -> bool:

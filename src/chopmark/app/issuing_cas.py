@@ -320,7 +320,7 @@ async def endings(cas: Sequence[Ca], status: StatusRepository, now: datetime) ->
     for root, _, certificate in roots(cas):
         remedy = "roll over to a CA under a new root: `chopmark ca rollover`"
         found.append(Ending(f"the certificate of {root}", not_after(certificate), remedy))
-        crl = (await status.shard(root, 0)).crl
+        crl = await status.crl(root, 0)
         until = datetime.min.replace(tzinfo=UTC) if crl is None else crl.next_update
         found.append(Ending(f"the revocation list of {root}", until, "make the next one: `chopmark ca root-crl`"))
     return sorted(found, key=lambda ending: ending.until)

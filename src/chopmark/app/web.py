@@ -65,7 +65,7 @@ def publication_services(services: Services) -> PublicationServices:
     above = [PublishedCa(root, name, certificate, 1) for root, name, certificate in roots(cas)]
 
     async def crl(issuer: str, shard: int) -> Crl | None:
-        return (await services.va.status.shard(IssuerId(issuer), shard)).crl
+        return await services.va.status.crl(IssuerId(issuer), shard)
 
     return PublicationServices(
         responders={ca.authority.view.id: ca.responder for ca in cas},

@@ -284,7 +284,7 @@ async def _root_of(
     given = await _given(deps, asked, shares, ROOT)
     if given.root is None:
         raise Stopped(f"{asked.root_key} is the key of no root of this installation")
-    last = (await deps.status.shard(known[given.root], 0)).crl
+    last = await deps.status.crl(known[given.root], 0)
     return known[given.root], RootKey.KEPT, None if last is None else last.number
 
 
@@ -300,7 +300,7 @@ async def _given(deps: CaDeps, asked: CeremonyOptions, shares: Shares | None, ro
         signer = root_signer(deps, asked.root_key, _root_shares(asked, shares))
         for one in line:
             if spki_der(one.row.chain[-1]) == signer.public_key_der:
-                last = (await deps.status.shard(one.root, 0)).crl
+                last = await deps.status.crl(one.root, 0)
                 return CeremonyInputs(signer, one.row.chain[-1], () if last is None else crl.entries_of(last.der))
         return CeremonyInputs(signer)
     if asked.issuing_certificate is None or asked.root_certificate is None or asked.root_crl is None:

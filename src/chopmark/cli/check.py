@@ -360,7 +360,7 @@ async def late_faults(services: Services) -> list[str]:
     for ca in living(services.ca.cas, now):
         issuer = ca.authority.view.id
         for shard in range(ca.publisher.shards):
-            crl = (await services.va.status.shard(issuer, shard)).crl
+            crl = await services.va.status.crl(issuer, shard)
             if crl is not None and crl.next_update - now <= LIST_LEFT:
                 ends = "has ended" if crl.next_update <= now else "ends"
                 faults.append(
@@ -385,7 +385,7 @@ async def unpublished(services: Services) -> list[str]:
         f"{ca.authority.view.id}-{shard}"
         for ca in living(services.ca.cas, services.foundation.clock.now())
         for shard in range(ca.publisher.shards)
-        if (await services.va.status.shard(ca.authority.view.id, shard)).crl is None
+        if await services.va.status.crl(ca.authority.view.id, shard) is None
     ]
 
 

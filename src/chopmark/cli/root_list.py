@@ -81,7 +81,7 @@ async def _signed(deps: CaDeps, line: list[Named], asked: ListAsked, shares: Sha
     if root is None:
         raise Stopped("the key file is that of no root of this installation")
     now = deps.foundation.clock.now().replace(microsecond=0)
-    last = (await deps.status.shard(root.root, 0)).crl
+    last = await deps.status.crl(root.root, 0)
     entries = () if last is None else crl.entries_of(last.der)
     if asked.revoke:
         named = next((one for one in line if one.row.id == asked.revoke and one.root == root.root), None)
@@ -117,7 +117,7 @@ async def _require_fit(deps: CaDeps, root: Named, made: Crl) -> None:
 
     found = crosschecks.list_faults(made.der, root.row.chain[-1], deps.foundation.clock.now())
     found += crosschecks.lint_list(made.der)
-    last = (await deps.status.shard(root.root, 0)).crl
+    last = await deps.status.crl(root.root, 0)
     if last is not None and made.number <= last.number:
         found.append(f"its number is not higher than {last.number}")
     if last is not None:

@@ -94,7 +94,7 @@ class Watch:
             )
 
     async def _list(self, issuer: IssuerId, shard: int, now: datetime, early: timedelta) -> list[Alarm]:
-        crl = (await self._records.shard(issuer, shard)).crl
+        crl = await self._records.crl(issuer, shard)
         left = timedelta(0) if crl is None else crl.next_update - now
         return [Alarm(Subject.LIST, f"{issuer}-{shard}", left, step(left) or DAYS[-1])] if left <= early else []
 

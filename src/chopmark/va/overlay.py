@@ -91,15 +91,19 @@ class Overlaid:
                 there[line.serial] = Ended(line.serial, at, line.reason or "unspecified")
         return sorted(there.values(), key=lambda one: one.serial)
 
-    async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how many changes of status there were in it.
+    async def crl(self, issuer: IssuerId, shard: int) -> Crl | None:
+        """Return the published list of a shard, if any."""
+        return await self._records.crl(issuer, shard)
 
-        A change that only the journal has counts, too. A revocation counts twice, so that the number also rises when it
-        takes the place of a hold.
+    async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
+        """Return what is published of a shard, and whether its status has changed since, without the list itself.
+
+        A change that only the journal has counts as something beside. A revocation counts twice, so that the number
+        also changes when it takes the place of a hold.
         """
         found = await self._records.shard(issuer, shard)
         more = sum(1 + (line.deed is Deed.REVOKED) for line in self._lines(issuer, shard))
-        return replace(found, status_version=found.status_version + more)
+        return replace(found, beside=found.beside + more)
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
         """Store a list; False if there is one with the same or a higher number already (numbers only rise)."""

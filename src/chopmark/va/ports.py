@@ -92,24 +92,48 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Crl:
-    """A published revocation list, DER; `seen` is how many changes of status its shard had when the list was made."""
+    """A published revocation list, DER.
+
+    `mark` and `beside` are those of the shard as it was read before the list's entries (`CrlShard`). A root's list, and
+    one of an earlier release, has none.
+    """
 
     number: int
     der: bytes
     this_update: datetime
     next_update: datetime
-    seen: int
+    mark: str | None = None
+    beside: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastCrl:
+    """The present list of a shard without its octets: its number, its thisUpdate, and what it has `beside`."""
+
+    number: int
+    this_update: datetime
+    beside: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class CrlShard:
-    """The present list of a shard, if any, and how many changes of status there were in the shard.
+    """The present list of a shard, if any, and whether it lacks a change of status.
 
-    Revocations, holds and releases count.
+    `changed`: a certificate was revoked, held or released since the mark that came with the list, or nothing is known
+    of it. `mark` stands for the changes of certificates that were committed by now. `beside` counts what else stands
+    in the list: it lacks something when it has another number of these. A list of the release before has no mark: there
+    `last.beside` is what its count leaves for these.
     """
 
-    crl: Crl | None
-    status_version: int
+    last: LastCrl | None
+    changed: bool
+    mark: str
+    beside: int
+
+    @property
+    def lacks(self) -> bool:
+        """Whether there is no list, or a change that the list may not have."""
+        return self.last is None or self.changed or self.last.beside != self.beside
 
 
 class StatusRecords(Protocol):
@@ -151,8 +175,15 @@ class StatusRecords(Protocol):
         """Return a shard's ended certificates by serial, if they expired or were ended later than `keep_after`."""
         ...
 
+    async def crl(self, issuer: IssuerId, shard: int) -> Crl | None:
+        """Return the published list of a shard, if any."""
+        ...
+
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and how many changes of status there were in it."""
+        """Return what is published of a shard, and whether its status has changed since, without the list itself.
+
+        A change that is committed after this call is found by a later one, if the list is stored with `mark`.
+        """
         ...
 
     async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:

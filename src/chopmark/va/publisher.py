@@ -64,12 +64,8 @@ class Publisher:
         moment = self._clock.now()
         now = moment.replace(microsecond=0)
         present = await self._records.shard(self._issuer.id, shard)
-        last = present.crl
-        if (
-            last is not None
-            and last.this_update <= now < last.this_update + EVERY
-            and last.seen == present.status_version
-        ):
+        last = present.last
+        if last is not None and last.this_update <= now < last.this_update + EVERY and not present.lacks:
             return False
         keep_after = _EPOCH if last is None else min(last.this_update, now - KEEP_EXPIRED)
         ended = await self._records.ended(self._issuer.id, shard, keep_after)
@@ -84,7 +80,7 @@ class Publisher:
         der = await made_by(
             self._signer, lambda: crl.build_crl(self._issuer, key, number, now, now + LIFE, entries, url)
         )
-        made = Crl(number, der, now, now + LIFE, present.status_version)
+        made = Crl(number, der, now, now + LIFE, present.mark, present.beside)
 
         async def attempt(builder: RecordBuilder) -> bool:
             record = builder.record(Event.VA_CRL_PUBLISHED, issuer=self._issuer.id, crl_number=number, count=len(ended))

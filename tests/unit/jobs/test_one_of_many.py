@@ -20,6 +20,7 @@ from chopmark.messaging.alarms import Alarm, AlarmKind, Due, Note
 from chopmark.messaging.reports import DeliveryReports, Report, ReportState
 from chopmark.va.former.lists import ListRefresh
 from chopmark.va.former.ports import ListSource
+from chopmark.va.ports import CrlShard, LastCrl
 from chopmark.va.publisher import Publisher
 
 NOW = datetime(2026, 11, 29, 8, tzinfo=UTC)
@@ -156,12 +157,12 @@ async def test_a_ca_for_which_a_job_fails_keeps_no_other_from_having_it() -> Non
 
 async def test_a_shard_whose_list_cannot_be_published_keeps_no_other_from_it() -> None:
     doing = Doing(0)
-    fresh = SimpleNamespace(this_update=NOW, seen=3)
+    fresh = CrlShard(LastCrl(1, NOW, 0), changed=False, mark="3", beside=0)
 
     async def shard(issuer: str, number: int) -> Any:
         assert issuer == "ca"
         await doing.do(number)
-        return SimpleNamespace(crl=fresh, status_version=3)
+        return fresh
 
     parts = cast(Any, SimpleNamespace(id="ca", shard=shard))
     with pytest.raises(Bad):

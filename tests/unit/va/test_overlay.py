@@ -9,7 +9,7 @@ from chopmark.audit.journal import Deed, Line
 from chopmark.audit.record import AuditRecord
 from chopmark.core.types import CertificateState, IssuerId, OrderId, Serial
 from chopmark.va.overlay import BESIDE, Overlaid
-from chopmark.va.ports import CrlShard, Due, Ended, Status
+from chopmark.va.ports import CrlShard, Due, Ended, LastCrl, Status
 
 NOW = datetime(2026, 3, 2, 1, 0, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -61,7 +61,7 @@ class Database:
         return self.gone
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        return CrlShard(None, 10)
+        return CrlShard(LastCrl(7, NOW, 10), changed=False, mark="m", beside=10)
 
     async def note(self, record: AuditRecord) -> None:
         self.noted.append(record)
@@ -111,7 +111,9 @@ async def test_a_list_has_what_only_the_journal_knows_of_its_own_shard() -> None
     assert await overlaid(Database(gone=[there]), *lines).ended(OURS, 0, NOW - DAY) == [
         Ended(ONE, NOW, "unspecified"), Ended(TWO, NOW - DAY, "key_compromise"), Ended(THREE, NOW, "key_compromise")
     ]  # fmt: skip
-    assert (await overlaid(Database(), *lines).shard(OURS, 0)).status_version == 10 + 2 + 2 + 1
+    found = await overlaid(Database(), *lines).shard(OURS, 0)
+    assert (found.beside, found.mark, found.changed, found.lacks) == (10 + 2 + 2 + 1, "m", False, True)
+    assert not (await overlaid(Database()).shard(OURS, 0)).lacks
 
 
 @pytest.mark.parametrize(

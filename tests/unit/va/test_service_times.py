@@ -26,7 +26,7 @@ from chopmark.pki.ceremony import (
 from chopmark.pki.publication import Publication
 from chopmark.pki.tsp import FailInfo
 from chopmark.pki.x509 import IssuerView, not_after
-from chopmark.va.ports import Crl, CrlShard, Ended
+from chopmark.va.ports import Crl, CrlShard, Ended, LastCrl
 from chopmark.va.publisher import Publisher, next_number
 from chopmark.va.renewal import NotRenewed, ResponderRenewal
 from chopmark.va.stamping import MOST_APART, Stamping
@@ -95,13 +95,16 @@ class Shards:
     """The status records of one shard."""
 
     present: Crl | None = None
-    changes: int = 3
+    mark: str = "3"
+    beside: int = 1
     gone: list[Ended] = field(default_factory=list)
     asked: list[datetime] = field(default_factory=list)
     records: list[AuditRecord] = field(default_factory=list)
 
     async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        return CrlShard(self.present, self.changes)
+        crl = self.present
+        last = None if crl is None else LastCrl(crl.number, crl.this_update, crl.beside)
+        return CrlShard(last, crl is None or crl.mark != self.mark, self.mark, self.beside)
 
     async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
         self.asked.append(keep_after)
@@ -133,7 +136,7 @@ async def test_the_first_list_is_of_now_lives_a_day_and_has_whoever_ended_at_any
     assert await published(shards, NOW + timedelta(milliseconds=7)) == 1
     assert shards.present is not None
     assert (shards.present.this_update, shards.present.next_update) == (NOW, NOW + DAY)
-    assert shards.present.seen == 3
+    assert (shards.present.mark, shards.present.beside) == ("3", 1)
     assert shards.asked == [datetime(1970, 1, 1, tzinfo=UTC)]
     made = x509.load_der_x509_crl(shards.present.der)
     assert (made.last_update_utc, made.next_update_utc) == (NOW, NOW + DAY)
@@ -144,22 +147,24 @@ async def test_the_first_list_is_of_now_lives_a_day_and_has_whoever_ended_at_any
 
 
 @pytest.mark.parametrize(
-    ("later", "changes", "due"),
+    ("later", "mark", "beside", "due"),
     [
-        (timedelta(0), 3, 0),
-        (6 * HOUR - SECOND, 3, 0),
-        (6 * HOUR, 3, 1),
-        (SECOND, 4, 1),
-        (-SECOND, 3, 1),
+        (timedelta(0), "3", 1, 0),
+        (6 * HOUR - SECOND, "3", 1, 0),
+        (6 * HOUR, "3", 1, 1),
+        (SECOND, "4", 1, 1),
+        (SECOND, "3", 2, 1),
+        (SECOND, "3", 0, 1),
+        (-SECOND, "3", 1, 1),
     ],
-    ids=["just made", "before six hours", "after six hours", "a change", "the clock went back"],
+    ids=["just made", "before six hours", "after six hours", "a change", "one beside", "less", "the clock went back"],
 )
 async def test_a_list_is_made_anew_after_six_hours_and_at_once_for_a_change(
-    later: timedelta, changes: int, due: int
+    later: timedelta, mark: str, beside: int, due: int
 ) -> None:
     shards = Shards()
     await published(shards, NOW)
-    shards.changes = changes
+    shards.mark, shards.beside = mark, beside
     assert await published(shards, NOW + later) == due
 
 

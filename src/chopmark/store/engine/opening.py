@@ -18,7 +18,7 @@ from chopmark.store.engine.postgres_route import Route
 from chopmark.store.engine.sqlite import SqliteEngine
 from chopmark.store.engine.sqlite_connection import BUSY_MS, MEMORY, translating
 
-RELEASE = "0027"
+RELEASE = "0028"
 """The newest revision that this release knows. A test compares it with the migrations."""
 _REVISION = "SELECT version_num FROM alembic_version"
 

@@ -62,7 +62,7 @@ _VOIDS: Final[Mapping[Voided, _Void]] = MappingProxyType(
 )
 _NO_ANSWERS = "DELETE FROM answers"
 _ANSWERS_DUE = f"UPDATE certificates SET answer_due = :now WHERE answer_due < {NEVER} AND state <> 'reserved'"
-# A list that counts another number of changes than there are is published again, with a higher number.
+# No list has counted so many changes, so each is published again, with a higher number.
 _LISTS_DUE = "UPDATE crls SET seen_end = -1"
 _FREE = """
 UPDATE leases SET holder = '', until = 0,

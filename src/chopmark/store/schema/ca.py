@@ -45,6 +45,8 @@ certificates = Table(
     Index("certificates_ended", "issuer", "shard", "ended_at"),
     Index("certificates_due", "issuer", "answer_due"),
     partial("certificates_turned", "issuer", "shard", "turns", where="turns > 0"),
+    partial("certificates_changed_in", "issuer", "shard", "changed", where="changed > 0"),
+    partial("certificates_listed", "issuer", "shard", "not_after", where="ended_at > 0"),
     partial("certificates_changed", "changed", where="changed > 0"),
 )
 # Requests to other CAs. Each attempt has a row; at most one row of an order is valid.

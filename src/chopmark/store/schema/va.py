@@ -13,7 +13,9 @@ crls = Table(
     binary("der"),
     integer("this_update"),
     integer("next_update"),
-    integer("seen_end"),
+    integer("seen_end"),  # what the release before looks at: `lists._OURS`
+    words("seen_mark", null=True),  # which changes of certificates the list has: `lists._SHARD`
+    integer("seen_beside", null=True),  # how much else it has
 )
 # OCSP answers that were signed ahead, by the hash of the CertID. They can be made anew at any time.
 answers = Table(

@@ -1,4 +1,4 @@
-"""Reservations, certificates, issuing CAs and revocation lists."""
+"""Reservations, certificates, and issuing CAs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Row, Script, Value, at_once, guard, query, whole
 from chopmark.store.repositories.records import TIP, note, tip_of, write_with_record
 from chopmark.store.repositories.va.answers import CHANGED, CHANGES_CHANNEL, AnswerRepository, status_of
-from chopmark.va.ports import Crl, CrlShard, Ended, ServiceKey, Status
+from chopmark.store.repositories.va.lists import CrlRepository
+from chopmark.va.ports import ServiceKey, Status
 
 STATUS_CHANNEL = "status"
 _ENTRY = """serial, issuer, order_id, attempt, profile, profile_version, spki_sha256, tbs, der, state, shard,
@@ -62,33 +63,10 @@ INSERT INTO issuers (id, name, certificate, chain, key_pem, responder_certificat
 VALUES (:id, :name, :certificate, :chain, :key_pem, :responder, :responder_key, 'active', :now)
 ON CONFLICT (id) DO NOTHING RETURNING id
 """
-_ENDED = """
-SELECT serial, ended_at, reason FROM certificates
-WHERE issuer = :issuer AND shard = :shard AND ended_at > 0
-  AND (not_after > :keep_after OR ended_at > :keep_after)
-UNION ALL
-SELECT serial, ended_at, reason FROM service_revocations
-WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0 AND (not_after > :keep_after OR ended_at > :keep_after)
-"""
-"""The first list of an issuer also has the certificates of its own services. The rows are sorted in Python, because
-with ORDER BY SQLite would read the whole table."""
 _RESPONDER = "SELECT responder_certificate FROM issuers WHERE id = :issuer"
 _RESPONDER_KEY = "SELECT responder_certificate, responder_key_pem FROM issuers WHERE id = :issuer"
 _RENEW_RESPONDER = """
 UPDATE issuers SET responder_certificate = :after WHERE id = :issuer AND responder_certificate = :before RETURNING id
-"""
-_TURNS = """
-SELECT CAST(COALESCE(SUM(turns), 0) AS BIGINT)
-  + (SELECT COUNT(*) FROM service_revocations WHERE issuer = :issuer AND CAST(:shard AS BIGINT) = 0) AS n
-FROM certificates WHERE issuer = :issuer AND shard = :shard AND turns > 0
-"""
-_CRL = "SELECT number, der, this_update, next_update, seen_end FROM crls WHERE issuer = :issuer AND shard = :shard"
-_PUBLISH = """
-INSERT INTO crls (issuer, shard, number, der, this_update, next_update, seen_end)
-VALUES (:issuer, :shard, :number, :der, :this_update, :next_update, :seen_end)
-ON CONFLICT (issuer, shard) DO UPDATE SET number = :number, der = :der, this_update = :this_update,
-  next_update = :next_update, seen_end = :seen_end
-WHERE crls.number < :number RETURNING number
 """
 
 
@@ -252,7 +230,7 @@ class CertificateRepository:
         return await self._engine.run(script)
 
 
-class StatusRepository(AnswerRepository):
+class StatusRepository(AnswerRepository, CrlRepository):
     """Implements `va.ports.StatusRecords`."""
 
     async def status(self, issuer: IssuerId, serial: Serial) -> Status | None:
@@ -298,57 +276,6 @@ class StatusRepository(AnswerRepository):
     async def note(self, record: AuditRecord) -> None:
         """Write a record that goes with no other change."""
         await self._engine.run(note, record)
-
-    async def ended(self, issuer: IssuerId, shard: int, keep_after: datetime) -> list[Ended]:
-        """Return the certificates of a shard, by serial, that were valid or were ended later than `keep_after`."""
-
-        def script() -> Script[list[Ended]]:
-            rows = yield whole(_ENDED, issuer=issuer, shard=shard, keep_after=ms(keep_after))
-            ended = (Ended(Serial(row["serial"]), moment(row["ended_at"]), row["reason"]) for row in rows)
-            return sorted(ended, key=lambda one: one.serial)
-
-        return await self._engine.read(script)
-
-    async def shard(self, issuer: IssuerId, shard: int) -> CrlShard:
-        """Return the published list of a shard, if any, and the number of changes of status in the shard."""
-
-        def script() -> Script[CrlShard]:
-            found = yield from at_once(
-                query(_TURNS, issuer=issuer, shard=shard), query(_CRL, issuer=issuer, shard=shard)
-            )
-            (turned,), rows = found or ([{"n": 0}], [])
-            seen = int(turned["n"])
-            if not rows:
-                return CrlShard(None, seen)
-            row = rows[0]
-            crl = Crl(
-                row["number"],
-                bytes(row["der"]),
-                moment(row["this_update"]),
-                moment(row["next_update"]),
-                row["seen_end"],
-            )
-            return CrlShard(crl, seen)
-
-        return await self._engine.read(script)
-
-    async def publish(self, issuer: IssuerId, shard: int, crl: Crl, record: AuditRecord) -> bool:
-        """Store a list. False when one with the same or a higher number is stored."""
-
-        def script() -> Script[bool]:
-            published = guard(
-                _PUBLISH,
-                issuer=issuer,
-                shard=shard,
-                number=crl.number,
-                der=crl.der,
-                this_update=ms(crl.this_update),
-                next_update=ms(crl.next_update),
-                seen_end=crl.seen,
-            )
-            return (yield from write_with_record(record, published)) is not None
-
-        return await self._engine.run(script)
 
     async def wait(self, timeout_s: float) -> bool:
         """Wait until a certificate's status changed, or the timeout."""
