@@ -30,6 +30,7 @@ SESSION = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",  # plans are kept, and one made while the table was empty would read all of it for ever
+    "max_parallel_workers_per_gather": "0",  # to start two workers took 10 ms, for a look at no rows
     "lock_timeout": "5s",
     "statement_timeout": "10s",
     "idle_in_transaction_session_timeout": "30s",
