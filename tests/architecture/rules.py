@@ -17,6 +17,13 @@ LONGEST_FUNCTION = 60
 
 CLOCK_READERS = {"app/foundation.py", "app/machine.py"}
 CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli/command_line.py"}
+WRITERS = {
+    "audit/durable.py",
+    "audit/journalfile.py",  # a probe
+    "cli/audit.py",  # a public key, to a file or device that the operator names
+    "cli/customers.py",  # a report
+    "store/engine/sqlite_notifier.py",  # a watched folder, which holds nothing
+}
 PRINTERS = {"cli/command_line.py"}
 
 CLOCKS_AND_DICE = re.compile(
@@ -181,6 +188,15 @@ def _passes_on(handler: ast.ExceptHandler) -> bool:
         and last.exc is None
         and not records
     )
+
+
+def files_and_folders_are_made_durably(module: Module) -> Iterator[str]:
+    """By `audit.durable`: what was acknowledged survives the pulled plug. Demo and tests may lose theirs."""
+    if module.path in WRITERS or module.path.startswith(("demo/", "testing/")):
+        return
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute) and node.attr in {"write_bytes", "write_text", "mkdir"}:
+            yield f"{module.path}:{node.lineno} {node.attr}"
 
 
 def only_commands_print(module: Module) -> Iterator[str]:

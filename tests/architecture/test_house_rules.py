@@ -55,6 +55,11 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
         ("ra/x.py", "def h():\n  try:\n    f()\n  except BaseException:\n    if g(): return\n    raise"),
         ("ra/x.py", "from contextlib import suppress\nwith suppress(Exception):\n    f()"),
     ],
+    rules.files_and_folders_are_made_durably: [
+        ("app/x.py", "path.write_bytes(secret)"),
+        ("cli/x.py", "await asyncio.to_thread(path.write_text, words)"),
+        ("app/x.py", "path.mkdir(parents=True)"),
+    ],
     rules.only_commands_print: [("web/x.py", "print('hello')")],
     rules.secrets_are_compared_in_constant_time: [
         ("stepup/x.py", "ok = code == given"),

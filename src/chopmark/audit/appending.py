@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from chopmark.audit.durable import fsync_directory
+
 
 def append_durably(path: Path, lines: Sequence[str]) -> None:
     """Append whole lines to a file and sync it to the disk; raises OSError when that fails.
@@ -27,15 +29,6 @@ def append_durably(path: Path, lines: Sequence[str]) -> None:
         os.close(descriptor)
     if new:
         fsync_directory(path.parent)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Sync a directory, so that the names of new files in it survive a crash."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_torn(descriptor: int) -> bool:

@@ -125,10 +125,10 @@ def keep_mail(folder: Path, name: str, octets: bytes) -> bool:
 
     It is on the disk when this returns, because the mail server forgets it then.
     """
-    from chopmark.audit.appending import fsync_directory
+    from chopmark.audit.durable import fsync_directory, private_folder
 
     for part in ("tmp", "new", "cur"):
-        (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder / part)
     if sum(1 for _ in islice((folder / "new").iterdir(), MOST_KEPT)) == MOST_KEPT:
         return False
     written = folder / "tmp" / name

@@ -34,11 +34,12 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
     """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
 
-    `following` is a file with another pass-phrase. 1 open everything 2 write each file beside the old one, then rename
-    it 3 [tx] store the new files and the audit record. Raises Refused.
+    `following` is a file with another pass-phrase. 1 open everything 2 put each file in the place of the old one
+    3 [tx] store the new files and the audit record. Raises Refused.
     """
     import asyncio
 
+    from chopmark.audit.durable import write_durably
     from chopmark.audit.events import Event
     from chopmark.audit.record import system_stream
     from chopmark.ra.context import assert_staff
@@ -53,7 +54,7 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
         changes = [(one, _anew(one.stored, present, next_one, f"{one.kind} of {one.issuer}")) for one in mine]
         written = [(path, _anew(await asyncio.to_thread(_read, path), present, next_one, str(path))) for path in files]
         for path, pem in written:
-            await asyncio.to_thread(_in_place, path, pem)
+            await asyncio.to_thread(write_durably, path, pem)
 
         async def put(builder: RecordBuilder) -> None:
             await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
@@ -94,10 +95,3 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         said = text("The file %(name)s cannot be read.", name=path.name)
         raise Refused(Refusal(Kind.NOT_FOUND, said, field="file", code="file")) from error
-
-
-def _in_place(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.touch(mode=0o600)
-    beside.write_bytes(content)
-    beside.replace(path)
