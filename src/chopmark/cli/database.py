@@ -75,9 +75,10 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
     from chopmark.app.worker import reentry_of
     from chopmark.audit.sequencer import TreeBroken
     from chopmark.ra.context import assert_staff
+    from chopmark.tw.text import is_one_line
 
     assert_staff(by, "by")
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+    if not is_one_line(reason, LONGEST_REASON):
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
     async with at_console(settings) as services:

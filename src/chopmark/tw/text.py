@@ -40,6 +40,11 @@ def has_hidden(value: str) -> bool:
     return any(_hidden(char) for char in value)
 
 
+def is_one_line(value: str, most: int) -> bool:
+    """Tell whether a text is one line of 1 to `most` characters that people see: no controls, no bidi marks."""
+    return bool(value.strip()) and len(value) <= most and value.isprintable()
+
+
 def trim(value: str) -> str:
     """Return the text without spaces and invisible characters at its ends."""
     start, end = 0, len(value)
