@@ -7,6 +7,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -197,6 +198,24 @@ def files_and_folders_are_made_durably(module: Module) -> Iterator[str]:
     for node in module.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"write_bytes", "write_text", "mkdir"}:
             yield f"{module.path}:{node.lineno} {node.attr}"
+
+
+COUNTED = (
+    "alarms|anchors|certificates|chains|contacts|customers|entries|faults|failures|files|heads|jobs|keys|leaves|lines"
+    "|mails|messages|minutes|octets|orders|proxies|records|reminders|seconds|tickets|times"
+)
+
+
+def what_is_counted_agrees_with_its_number(module: Module) -> Iterator[str]:
+    """`1 customer`, `2 customers`: `core.counted` writes both. A constant is never one."""
+    for node in module.nodes:
+        parts = node.values if isinstance(node, ast.JoinedStr) else []
+        for value, following in pairwise(parts):
+            if not (isinstance(value, ast.FormattedValue) and isinstance(following, ast.Constant)):
+                continue
+            found = re.match(rf" (?:(?!of )[a-z-]+ )?(?:{COUNTED})\b", str(following.value))
+            if found and not _last_name(value.value).isupper():
+                yield f"{module.path}:{value.lineno} {{{ast.unparse(value.value)}}}{found[0]}"
 
 
 def only_commands_print(module: Module) -> Iterator[str]:

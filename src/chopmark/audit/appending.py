@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chopmark.audit.durable import fsync_directory
+from chopmark.core.counted import counted
 
 
 def append_durably(path: Path, lines: Sequence[str]) -> None:
@@ -23,7 +24,7 @@ def append_durably(path: Path, lines: Sequence[str]) -> None:
             octets = b"\n" + octets
         written = os.write(descriptor, octets)
         if written != len(octets):
-            raise OSError(f"{path.name} took {written} of {len(octets)} octets")
+            raise OSError(f"{path.name} took {written} of {counted(len(octets), 'octet')}")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 from cyclopts import App, Parameter
 
 from chopmark.cli.console import run, say, settings_faults
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,4 +188,4 @@ def mails_of(file: IO[bytes]) -> Iterator[bytes]:
 def _say_all(tally: Counter[str]) -> None:
     for what in sorted(tally):
         say(f"{tally[what]} {what}")
-    say(f"{tally.total()} mails read.")
+    say(f"{counted(tally.total(), 'mail')} read.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chopmark.cli.ca import ca_app
 from chopmark.cli.console import at_console, configured, run, say
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Secret, text
 
@@ -61,7 +62,8 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
 
         if changes:
             await services.foundation.audit_log.write(system_stream("ca"), put)
-    say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
+    done = f"{counted(len(changes), 'key')} on record and {counted(len(written), 'file')}"
+    say(f"{done} are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and restart server, worker and EST interface.")
     return 0

@@ -15,6 +15,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy
+from chopmark.core.counted import in_seconds
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
 from chopmark.identity import ports
@@ -279,7 +280,7 @@ def _ticket_chain(hashed: bytes) -> StreamId:
 
 
 def _later(seconds: int) -> Refusal:
-    said = text("There were too many attempts from your network. Please wait %(seconds)s seconds.", seconds=seconds)
+    said = text("There were too many attempts from your network. Please wait %(wait)s.", wait=in_seconds(seconds))
     return Refusal(Kind.TOO_MANY, said, code="crowd", retry_after_s=seconds)
 
 
