@@ -336,6 +336,7 @@ describe("the birth date", () => {
   test.each([
     [{ era: "roc", year: "51", month: "3", day: "8" }, "In the western calendar: 8 March 1962"],
     [{ era: "roc", year: "０５１", month: "03", day: "０８" }, "In the western calendar: 8 March 1962"],
+    [{ era: "roc", year: "٥١", month: "๓", day: "۰۸" }, "In the western calendar: 8 March 1962"],
     [{ era: "before_roc", year: "1", month: "12", day: "31" }, "In the western calendar: 31 December 1911"],
     [{ era: "roc", year: "51", month: "2", day: "30" }, ""],
     [{ era: "roc", year: "51", month: "", day: "" }, ""],

@@ -7,6 +7,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -17,6 +18,13 @@ LONGEST_FUNCTION = 60
 
 CLOCK_READERS = {"app/foundation.py", "app/machine.py"}
 CATCH_ALL_HOMES = {"web/problems.py", "jobs/loop.py", "cli/command_line.py"}
+WRITERS = {
+    "audit/durable.py",
+    "audit/journalfile.py",  # a probe
+    "cli/audit.py",  # a public key, to a file or device that the operator names
+    "cli/customers.py",  # a report
+    "store/engine/sqlite_notifier.py",  # a watched folder, which holds nothing
+}
 PRINTERS = {"cli/command_line.py"}
 
 CLOCKS_AND_DICE = re.compile(
@@ -181,6 +189,33 @@ def _passes_on(handler: ast.ExceptHandler) -> bool:
         and last.exc is None
         and not records
     )
+
+
+def files_and_folders_are_made_durably(module: Module) -> Iterator[str]:
+    """By `audit.durable`: what was acknowledged survives the pulled plug. Demo and tests may lose theirs."""
+    if module.path in WRITERS or module.path.startswith(("demo/", "testing/")):
+        return
+    for node in module.nodes:
+        if isinstance(node, ast.Attribute) and node.attr in {"write_bytes", "write_text", "mkdir"}:
+            yield f"{module.path}:{node.lineno} {node.attr}"
+
+
+COUNTED = (
+    "alarms|anchors|certificates|chains|contacts|customers|entries|faults|failures|files|heads|jobs|keys|leaves|lines"
+    "|mails|messages|minutes|octets|orders|proxies|records|reminders|seconds|tickets|times"
+)
+
+
+def what_is_counted_agrees_with_its_number(module: Module) -> Iterator[str]:
+    """`1 customer`, `2 customers`: `core.counted` writes both. A constant is never one."""
+    for node in module.nodes:
+        parts = node.values if isinstance(node, ast.JoinedStr) else []
+        for value, following in pairwise(parts):
+            if not (isinstance(value, ast.FormattedValue) and isinstance(following, ast.Constant)):
+                continue
+            found = re.match(rf" (?:(?!of )[a-z-]+ )?(?:{COUNTED})\b", str(following.value))
+            if found and not _last_name(value.value).isupper():
+                yield f"{module.path}:{value.lineno} {{{ast.unparse(value.value)}}}{found[0]}"
 
 
 def only_commands_print(module: Module) -> Iterator[str]:

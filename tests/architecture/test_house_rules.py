@@ -55,6 +55,16 @@ BROKEN: dict[Rule, list[tuple[str, str]]] = {
         ("ra/x.py", "def h():\n  try:\n    f()\n  except BaseException:\n    if g(): return\n    raise"),
         ("ra/x.py", "from contextlib import suppress\nwith suppress(Exception):\n    f()"),
     ],
+    rules.files_and_folders_are_made_durably: [
+        ("app/x.py", "path.write_bytes(secret)"),
+        ("cli/x.py", "await asyncio.to_thread(path.write_text, words)"),
+        ("app/x.py", "path.mkdir(parents=True)"),
+    ],
+    rules.what_is_counted_agrees_with_its_number: [
+        ("cli/x.py", 'say(f"{count} lines written to {file}.")'),
+        ("cli/x.py", 'say(f"Nothing: {len(found.faults)} faults.")'),
+        ("audit/x.py", 'f"{many:,} imported certificates are here"'),
+    ],
     rules.only_commands_print: [("web/x.py", "print('hello')")],
     rules.secrets_are_compared_in_constant_time: [
         ("stepup/x.py", "ok = code == given"),
@@ -102,6 +112,10 @@ KEPT: dict[Rule, list[tuple[str, str]]] = {
         ("jobs/loop.py", "try:\n    f()\nexcept Exception:\n    pass"),
         ("ra/x.py", "try:\n    f()\nexcept OSError:\n    pass"),
         ("store/x.py", "try:\n    f()\nexcept BaseException:\n    rollback()\n    raise"),
+    ],
+    rules.what_is_counted_agrees_with_its_number: [
+        ("cli/x.py", "say(f\"{counted(count, 'line')} written to {file}.\")"),
+        ("cli/x.py", 'f"at most {MOST} characters and {MOST_LINES} lines"'),
     ],
     rules.secrets_are_compared_in_constant_time: [
         ("web/x.py", "if refusal.code == 'expired': pass"),

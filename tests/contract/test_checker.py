@@ -227,7 +227,7 @@ async def test_the_command_prints_each_fault_and_ends_with_1_when_there_is_one(
     serial = world.held[ANN].certificate.serial
     await _shifted(world, serial)
     assert await check.check_certificates(world.services.foundation.settings, 0) == 1
-    assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 faults.\n"
+    assert capsys.readouterr().out == f"{serial}  not_after\n4 certificates read, 0 linted, 1 fault.\n"
 
 
 async def test_certificates_of_an_earlier_profile_or_version_are_held_to_it(world: World) -> None:

@@ -113,8 +113,8 @@ async def test_a_dry_run_prints_what_would_change_and_leaves_everything_as_it_is
     assert await import_customers(settings, sheet, "amy", report, dry_run=True) == 1
     said = capsys.readouterr().out
     assert "Changes: 1 mobile changed, 1 person_id changed." in said
-    assert "1 customers on record are not in this sheet and would stay as they are: C20002" in said
-    assert "it would not be imported: 1 faults. Nothing was written." in said
+    assert "1 customer on record is not in this sheet and would stay as it is: C20002" in said
+    assert "it would not be imported: 1 fault. Nothing was written." in said
     written = report.read_text(encoding="utf-8")
     assert '2,mobile,mobile.changed,"Customer C20001: mobile changed."' in written
     assert "2,person_id,person_id.changed" in written
@@ -149,4 +149,4 @@ async def test_contacts_that_customers_share_are_said_after_the_import(
 ) -> None:
     fill(sheet, SHEET.replace("0922345678", "0912345678"))
     assert await import_customers(settings, sheet, "amy", None) == 0
-    assert "1 contacts are shared by several customers; lines 3." in capsys.readouterr().out
+    assert "1 contact is shared by several customers; lines 3." in capsys.readouterr().out

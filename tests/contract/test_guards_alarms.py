@@ -159,3 +159,26 @@ async def test_what_lasts_is_neither_over_nor_well_and_stands_in_the_order_of_it
     await alone.add("alarms", subject="over", since=0, over_at=1, **row)
     await alone.add("alarms", subject="well", since=0, well_at=1, **row)
     assert [due.alarm.subject for due in await AlarmRepository(alone.engine).lasting()] == ["c", "a", "b"]
+
+
+async def test_a_lease_begins_anew_as_long_as_nobody_else_has_the_alarm_or_has_told_it(alone: Alone) -> None:
+    store, now = AlarmRepository(alone.engine), alone.ago()
+    for subject, kind in (("a", DOWN), ("a", BUDGET), ("b", DOWN)):
+        await store.raised(Alarm(kind, subject), alone.now)
+    every = await store.claim(alone.now, LEASE_S)
+    mine = next(due for due in every if (due.alarm.subject, due.alarm.kind) == ("a", DOWN))
+    alone.clock.later(seconds=LEASE_S + 1)
+    renewed = await store.renew(mine, alone.now, LEASE_S)
+    rows = await alone.rows("SELECT leased_until FROM alarms ORDER BY subject, kind")
+    ends, new = now + LEASE_S * 1000, now + (2 * LEASE_S + 1) * 1000
+    assert [row["leased_until"] for row in rows] == [ends, new, ends]
+    assert renewed is not None
+    assert await store.renew(mine, alone.now, LEASE_S) is None, "by its former end"
+    alone.clock.later(seconds=LEASE_S)
+    assert len(await store.claim(alone.now, LEASE_S)) == len(every)
+    assert await store.renew(renewed, alone.now, LEASE_S) is None
+    assert len(await store.claim(alone.now, LEASE_S)) == 0
+    (again,) = [await store.renew(due, alone.now, LEASE_S) for due in await store.lasting() if due.alarm == mine.alarm]
+    assert again is None, "what was not claimed has no lease"
+    await store.said(renewed, alone.now)
+    assert await store.renew(renewed, alone.now, LEASE_S) is None

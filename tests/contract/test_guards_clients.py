@@ -14,6 +14,17 @@ async def test_a_client_that_is_called_otherwise_than_clients_are_is_not_made(wo
     assert await world.count("clients") == 0
 
 
+async def test_a_client_has_a_name_that_can_be_read(world: World) -> None:
+    launches = world.services.identity.launches
+    for name in ("", " ", "\u3000", "a\nb", "\x1b[31m", "\u202eab", "a\u200fb", "a" * 81):
+        refused = await refusal(launches.put_client("desk", name, "alice"))
+        assert (refused.kind, refused.field) == (Kind.MALFORMED, "name"), name
+    assert await world.count("clients") == 0
+    await launches.put_client("desk", "下單程式 (desk)", "alice")
+    await launches.put_client("long", "程" * 80, "alice")
+    assert [client.name for client in await launches.clients()] == ["下單程式 (desk)", "程" * 80]
+
+
 async def test_a_network_may_show_sixty_wrong_secrets_in_a_minute_and_a_right_one_at_any_time(world: World) -> None:
     launches = world.services.identity.launches
     made = [await launches.put_client(name, "A program", "alice") for name in ("ab", "a" * 40)]

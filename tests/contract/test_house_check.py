@@ -162,7 +162,7 @@ async def test_rewrap_writes_old_key_files_anew_under_another_pass_phrase_and_th
     following = tmp_path / "passphrase"
     following.write_text("a new and better pass-phrase\n")
     assert await rewrap(settings, (root,), following, "alice") == 0
-    assert "2 keys on record and 1 files" in capsys.readouterr().out
+    assert "2 keys on record and 1 file are" in capsys.readouterr().out
     new = Secret("a new and better pass-phrase")
     assert is_stretched(root.read_bytes())
     assert root.stat().st_mode & 0o777 == 0o600

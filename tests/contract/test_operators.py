@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,11 +17,13 @@ from chopmark.app.operators import EndingsLook, JobsLook, alarm_tasks, endings_h
 from chopmark.app.settings import Settings, Smtp
 from chopmark.app.settings_messages import AlarmSettings
 from chopmark.core.types import Secret
-from chopmark.jobs.alarms import LEASE_S, OperatorsTold
+from chopmark.jobs.alarms import LEASE_S, LONGEST_S, OperatorsTold
 from chopmark.messaging.alarms import Alarm, AlarmKind, Note, ending_alarm
 from chopmark.messaging.configuration import SendLimits
 from chopmark.messaging.failover import Breaker, Router
+from chopmark.messaging.lines import LEAVES_WITHIN_S
 from chopmark.messaging.ports import FaultReason, GatewayFault, Message, Verdict
+from chopmark.messaging.smtp import SmtpSettings, Tls
 from chopmark.messaging.tellers import AppriseTeller, TellerUnfit
 from chopmark.store.repositories.failing import FailingJobs
 from chopmark.store.repositories.messaging.alarms import AlarmRepository
@@ -343,6 +346,43 @@ async def mail_server(handler: Keeping) -> AsyncIterator[int]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+class SlowPager(Pager):
+    """A way that takes half a minute for each alarm, while the other workers go on looking."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+        self.others: list[OperatorsTold] = []
+
+    async def tell(self, note: Note, number: str, at: object) -> str | None:
+        self.world.clock.later(seconds=30)
+        for other in self.others:
+            await other.once()
+        return await super().tell(note, number, at)
+
+
+async def test_no_alarm_is_told_twice_though_those_before_it_were_told_slowly(world: World) -> None:
+    slow, quick = SlowPager(world), Pager()
+    slow.others = [told(world, quick)]
+    subjects = {f"{number:02}" for number in range(20)}
+    for subject in sorted(subjects):
+        await world.services.messaging.alarms.raised(
+            replace(DOWN, subject=subject, facts={"gateway": subject, "reason": "timeout", "detail": "-"}),
+            world.clock.at,
+        )
+    worker = OperatorsTold(world.services.messaging.alarms, [slow, slow], (), world.clock, INSTALLATION)
+    here = await worker.once()
+    assert 0 < here < len(subjects), "the other worker tells what waits for too long"
+    heard = Counter(subject.split()[-1] for subject in (*slow.subjects()[::2], *quick.subjects()))
+    assert heard == Counter(subjects)
+    assert await worker.once() == 0
+
+
+def test_a_lease_covers_the_longest_attempt_of_one_way() -> None:
+    mail = SmtpSettings("localhost", 25, Tls.NONE, "counter@firm.example", "Firm")
+    assert mail.total_s + LEAVES_WITHIN_S < LONGEST_S < LEASE_S
 
 
 class Chat(HttpStub):

@@ -147,4 +147,4 @@ def _typed(folder: Path) -> None:
         ["sh", "-c", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 certificates imported" in done.stdout
+    assert "1 certificate imported" in done.stdout

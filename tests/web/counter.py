@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 from litestar import Litestar
 
 from chopmark.app.foundation import SystemEntropy
-from chopmark.app.secrets import write_private
 from chopmark.app.services import build
 from chopmark.app.settings import Settings
 from chopmark.app.web import web_services
+from chopmark.audit.durable import write_durably
 from chopmark.client.signing import ClientKey
 from chopmark.core.types import OrderId
 from chopmark.demo.former_ca import FormerCa
@@ -64,7 +64,7 @@ async def play(data: Path) -> None:
     try:
         await Play(services, clock, data / "demo", QUICK_ROUNDS).run(NOW)
         credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
-        write_private(data / "secrets" / "demo_client", credential.secret.reveal().encode())
+        write_durably(data / "secrets" / "demo_client", credential.secret.reveal().encode())
     finally:
         await services.close()
 

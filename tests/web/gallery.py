@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from chopmark.core.counted import in_seconds
 from chopmark.core.types import CertificateState, Channel, KeyHome, Operation, OrderState, Reason, text
 from chopmark.ra.overview import Countdown
 from chopmark.ra.reminders.ports import ReminderState
@@ -123,9 +124,7 @@ def way_in(w: Setting) -> dict[str, Page]:
         text("The customer number (or id) and the trading password do not match. Please check both and try again."),
         "who",
     )
-    slowed = v.Problem(
-        text("There were several wrong attempts from here. Please wait %(seconds)s seconds.", seconds=30)
-    )
+    slowed = v.Problem(text("There were several wrong attempts from here. Please wait %(wait)s.", wait=in_seconds(30)))
     return {
         "sign-in": v.SignInPage(outside),
         "sign-in-wrong": v.SignInPage(outside, "A123456789", problem=wrong),

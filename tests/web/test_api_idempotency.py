@@ -3,11 +3,14 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from chopmark.ra.ports import Answer as Stored
 from chopmark.store.repositories.ra.idempotency import IN_FLIGHT_MS
-from tests.web.counter import World, errand, problem
+from tests.web.counter import PERSON, URL, Answer, Errand, World, errand, problem
 
 
 async def certificates(world: World) -> int:
@@ -92,3 +95,58 @@ async def test_a_request_in_flight_elsewhere_is_waited_for_and_then_refused(worl
     assert not await world.rows("SELECT id FROM orders WHERE customer = 'C10005'")
     world.clock.later(seconds=IN_FLIGHT_MS // 1000 + 1)
     assert (await order.call("/orders", body, key="k")).status_code == 201, "its node has died: the repeat takes over"
+
+
+@dataclass
+class Twice(Errand):
+    """An errand whose every call is made under a key and repeated; `pairs` are the two answers of each."""
+
+    pairs: list[tuple[str, Answer, Answer]] = field(default_factory=list)
+
+    async def call(self, path: str, body: Any = None, method: str = "POST", key: str = "") -> Answer:
+        key = key or f"call-{len(self.pairs)}"
+        first = await super().call(path, body, method, key)
+        self.pairs.append((path, first, await self.browser.api(path, body, method=method, key=key)))
+        return first
+
+
+def meaning(answer: Answer) -> list[tuple[str, str]]:
+    """Every header but the cookie of a new session, which a repeat in that session need not set."""
+    return sorted((name, value) for name, value in answer.headers.multi_items() if name != "set-cookie")
+
+
+async def test_a_repeat_has_the_headers_of_the_first_answer_at_every_step(world: World) -> None:
+    order = Twice(world, await world.signed_in("C10001"), PERSON["C10001"])
+    await order.call("/orders", {"operation": "rekey", "account": "no such account"})
+    await order.until("code", "rekey")
+    await order.call(f"{order.path}/code", {"code": "12"})
+    await order.enter_code()
+    await order.possess()
+    await order.send_code()
+    await order.enter_code()
+    await order.enter_birth_date()
+    await order.confirm()
+    await order.prove()
+    for path, first, again in order.pairs:
+        assert (again.status_code, again.content) == (first.status_code, first.content), path
+        assert meaning(again) == meaning(first), path
+    made = {path.rpartition("/")[2]: again for path, _, again in order.pairs if again.status_code == 201}
+    assert {name: again.headers["location"] for name, again in made.items()} == dict.fromkeys(
+        ("orders", "challenges", "confirm"), f"{URL}/api/v1{order.path}"
+    )
+
+
+async def test_an_answer_that_the_release_before_stored_is_repeated_with_its_headers(world: World) -> None:
+    """That release stored status and body, and so does this one: each repeats what the other has stored."""
+    order = await errand(world, "C10005")
+    body = {"operation": "enrol", "account": order.person.account}
+    sent = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    store, scope, digest = world.services.ra.idempotency, "C10005:POST:/api/v1/orders", hashlib.sha256(sent).digest()
+    for name, status, said in (("made", 201, {"id": "ab12", "next": "key"}), ("later", 409, {"retry_after_s": 7})):
+        assert await store.begin(scope, name, digest, world.clock.now()) is None
+        store.finish(scope, name, Stored(status, json.dumps(said)))
+    await store.stored()
+    made, later = [await order.browser.api("/orders", body, key=name) for name in ("made", "later")]
+    assert (made.status_code, made.headers["location"]) == (201, f"{URL}/api/v1/orders/ab12")
+    assert (later.status_code, later.headers["retry-after"]) == (409, "7")
+    assert "location" not in later.headers

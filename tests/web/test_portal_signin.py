@@ -115,7 +115,9 @@ async def test_an_empty_field_is_named(world: World, who: str, password: str, fi
     assert f'href="#{field}"' in answer.text
 
 
-@pytest.mark.parametrize("who", ["C10001", "c10001", " C10001 ", "A120034503", "a120034503", "Ａ１２００３４５０３"])
+@pytest.mark.parametrize(
+    "who", ["C10001", "c10001", " C10001 ", "A120034503", "a120034503", "Ａ１２００３４５０３", "C١٠٠٠١", "A๑๒๐๐३४५۰۳"]
+)
 async def test_number_and_id_are_understood_as_people_write_them(world: World, who: str) -> None:
     assert (await world.browser().sign_in(who)).status_code == 303
 

@@ -1,4 +1,5 @@
 /** The birth date in ROC years, with the western date echoed while it is typed. */
+import { plainDigits } from "../digits.ts";
 import { find, need, valueOf } from "../dom.ts";
 import { orderAddress, type Page } from "../page.ts";
 import { Complaints } from "../problems.ts";
@@ -67,6 +68,6 @@ export function echoOf(typed: Typed, lang: string): string {
 }
 
 function number(typed: string): number | null {
-  const digits = typed.normalize("NFKC").trim();
+  const digits = plainDigits(typed.normalize("NFKC")).trim();
   return /^\d{1,4}$/.test(digits) ? Number(digits) : null;
 }

@@ -8,8 +8,9 @@ from cryptography import x509
 
 from chopmark.app.foundation import Opening, SystemEntropy, open_default, open_foundation
 from chopmark.app.issuing_cas import ISSUER, CaDeps, ca_deps
-from chopmark.app.secrets import open_secrets, write_private
+from chopmark.app.secrets import open_secrets
 from chopmark.app.settings import Settings
+from chopmark.audit.durable import private_folder, write_durably
 from chopmark.audit.events import Event
 from chopmark.audit.log import RecordBuilder
 from chopmark.audit.record import system_stream
@@ -50,9 +51,9 @@ async def found_ca(
             return False
         founded = found(deps, algorithm)
         folder = settings.data / "ca"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(folder / "root.key.pem", founded.root_key_pem)
-        (folder / "root.cer").write_bytes(founded.taken.row.chain[-1])
+        private_folder(folder)
+        write_durably(folder / "root.key.pem", founded.root_key_pem)
+        write_durably(folder / "root.cer", founded.taken.row.chain[-1], 0o644)
         return await take_in(deps, founded.taken)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chopmark.app.settings import Settings
 from chopmark.audit.restorewatch import RestoreWatch
+from chopmark.core.counted import counted
 
 UNSET = (
     "journal_dir is not set: signed heads and journal would be restored together with the database, and nobody would "
@@ -59,5 +60,5 @@ def standing(watch: RestoreWatch) -> tuple[Sequence[str], Sequence[str]]:
     faults = [said for said in (watch.trouble(), watch.unreadable) if said is not None]
     if not watch.damaged:
         return faults, ()
-    lines = "1 line" if watch.damaged == 1 else f"{watch.damaged} lines"
+    lines = counted(watch.damaged, "line")
     return faults, [f"{lines} of the journal cannot be read: torn by a crash, edited, or of another installation"]

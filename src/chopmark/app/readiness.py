@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from chopmark.app.services import Services
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Refused
 from chopmark.keys.adapter import ready
 from chopmark.keys.ports import SignerUnavailable
@@ -87,6 +88,6 @@ def _of_workers(services: Services) -> Mapping[str, Check]:
             return _NO_DATABASE
         if since is None or now - since <= WAITED_TOO_LONG:
             return None
-        return f"Work has been waiting for {int((now - since).total_seconds())} seconds: does a worker run?"
+        return f"Work has been waiting for {counted(int((now - since).total_seconds()), 'second')}: does a worker run?"
 
     return {"queue": queue}

@@ -1,11 +1,11 @@
 """The installation's secrets as working values: keys, shares and pass-phrases, from settings or the data directory."""
 
 import re
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from chopmark.app.settings import Settings
+from chopmark.audit.durable import private_folder, write_durably
 from chopmark.audit.headkey import FileHeadSigner, create_head_key
 from chopmark.core.clock import Entropy
 from chopmark.core.types import Secret
@@ -37,20 +37,14 @@ def open_secrets(settings: Settings, entropy: Entropy, *, shared: bool = False, 
             f"these secrets are not set: {', '.join(missing)}. Put each into a file of that name in a directory, "
             "32 random bytes in hexadecimal, and name it in CHOPMARK_SECRETS_DIR."
         )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(folder)
     values: dict[str, SecretStr] = {}
     for name in missing:
         file = folder / name
         if not file.exists():
-            write_private(file, entropy.token(32).hex().encode())
+            write_durably(file, entropy.token(32).hex().encode())
         values[name] = SecretStr(file.read_text())
     return settings.model_copy(update=values)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read."""
-    path.touch(mode=0o600)
-    path.write_bytes(content)
 
 
 def key_of(settings: Settings, name: str) -> bytes:
@@ -95,6 +89,6 @@ def head_signer_of(settings: Settings) -> FileHeadSigner:
     """Return what signs the audit's heads; its key is made once, in the data directory."""
     path = settings.data / "audit-head.key.pem"
     if not path.exists():
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_private(path, create_head_key())
+        private_folder(settings.data)
+        write_durably(path, create_head_key())
     return FileHeadSigner.open(path.read_bytes())

@@ -22,6 +22,7 @@ from chopmark.app.settings import Settings
 from chopmark.app.timestamping import VaServices, va_services
 from chopmark.app.webhooks import WebhookUnfit
 from chopmark.audit.clockwatch import Machine
+from chopmark.audit.durable import private_folder
 from chopmark.core.clock import Clock, Entropy
 from chopmark.identity.services import IdentityServices
 from chopmark.ra.services import RaServices
@@ -85,7 +86,7 @@ async def _compose(foundation: Foundation, machine: Machine | None) -> Services:
 async def opened(settings: Settings) -> AsyncIterator[Services]:
     """Give the services of these settings and close them afterwards; the schema is brought up to date first."""
     if not settings.database:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(settings.data)
     await make_current(settings.database_url)
     machine = SystemMachine(settings.kernel_keeps_clock)
     services = await build(settings, SystemClock(), SystemEntropy(), machine=machine)

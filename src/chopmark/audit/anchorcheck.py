@@ -15,6 +15,7 @@ from chopmark.audit.findings import Anchored, Code, Finding, Level
 from chopmark.audit.head import Head, head_hash
 from chopmark.audit.ports import StoredAnchor
 from chopmark.audit.record import system_stream
+from chopmark.core.counted import counted
 from chopmark.pki import tsp_token
 from chopmark.pki.tsp_token import Fault, Stamp, TokenError
 
@@ -120,7 +121,8 @@ class AnchorCheck(Part):
                 sentence = "The heads file has this anchor, and it is not here: it was deleted or exchanged."
                 yield Finding(Code.FILE_ANCHOR_MISSING, f"anchor of size {anchor.size}", sentence)
         if lost:
-            sentence = f"{lost} {'anchor' if lost == 1 else 'anchors'} of the heads file were lost with a restore; "
+            gone = counted(lost, "anchor of the heads file was", "anchors of the heads file were")
+            sentence = f"{gone} lost with a restore; "
             yield Finding(
                 Code.ANCHORS_LOST, "the heads file", f"{sentence}each holds over the head that it stamps.", Level.NOTICE
             )

@@ -5,6 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from chopmark.audit.durable import fsync_directory
+from chopmark.core.counted import counted
+
 
 def append_durably(path: Path, lines: Sequence[str]) -> None:
     """Append whole lines to a file and sync it to the disk; raises OSError when that fails.
@@ -21,21 +24,12 @@ def append_durably(path: Path, lines: Sequence[str]) -> None:
             octets = b"\n" + octets
         written = os.write(descriptor, octets)
         if written != len(octets):
-            raise OSError(f"{path.name} took {written} of {len(octets)} octets")
+            raise OSError(f"{path.name} took {written} of {counted(len(octets), 'octet')}")
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     if new:
         fsync_directory(path.parent)
-
-
-def fsync_directory(directory: Path) -> None:
-    """Sync a directory, so that the names of new files in it survive a crash."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_torn(descriptor: int) -> bool:

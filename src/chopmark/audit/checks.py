@@ -19,6 +19,7 @@ from chopmark.audit.headlines import HeadLines
 from chopmark.audit.ports import StoredAnchor, TableRow
 from chopmark.audit.record import GENESIS, AuditKeys, StoredRecord, Tip, is_count, new_stream, parse_stamp
 from chopmark.audit.tree import Frontier, hash_leaf
+from chopmark.core.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,9 @@ class TreeCheck(Part):
     def finish(self) -> Iterator[Finding]:
         """Compare the newest head with the number of records."""
         if self._head_size > self.size:
-            sentence = f"The newest head counts {self._head_size} leaves, and the tree has {self.size}."
+            sentence = (
+                f"The newest head counts {counted(self._head_size, 'leaf', 'leaves')}, and the tree has {self.size}."
+            )
             yield Finding(Code.TREE_CUT, f"index {self.size}", sentence)
         elif self._head_size < self.size:
             sentence = f"The leaves from here to index {self.size - 1} have places in the tree and no head over them."
@@ -284,7 +287,8 @@ class FileCheck(Part):
                 yield Finding(Code.FILE_SIGNATURE_WRONG, f"head of size {head.size}", sentence)
         greatest = max((head.size for head in self._lines.heads if head_hash(head) not in given_up), default=0)
         if greatest > self._tree.size:
-            sentence = f"The heads file knows {greatest} leaves: those from here on were cut, or an old copy is in use."
+            sentence = f"The heads file knows {counted(greatest, 'leaf', 'leaves')}: "
+            sentence += "those from here on were cut, or an old copy is in use."
             yield Finding(Code.FILE_AHEAD, f"index {self._tree.size}", sentence)
         missing = [head for head in self._missing.values() if head_hash(head) not in given_up]
         if missing:
@@ -312,7 +316,8 @@ class DelayCheck(Part):
     def finish(self) -> Iterator[Finding]:
         """Report how many records have waited too long."""
         if self._late:
-            sentence = f"{self._late} leaves, this one first, have waited too long for a place: is a sequencer running?"
+            late = counted(self._late, "leaf, this one first, has", "leaves, this one first, have")
+            sentence = f"{late} waited too long for a place: is a sequencer running?"
             yield Finding(Code.UNSEQUENCED_LATE, self._first, sentence, Level.WARNING)
 
 
@@ -352,14 +357,14 @@ class PlaceCheck(Part):
 
     def finish(self) -> Iterator[Finding]:
         """Report how many records were placed long after their time, or long before it."""
-        span = int(self._longest.total_seconds())
+        span = counted(int(self._longest.total_seconds()), "second")
         if self._late:
-            sentence = f"{len(self._late)} records, this one first, were placed more than {span} seconds after their "
-            sentence += "time: no sequencer ran, or a clock was put forward or was behind."
+            late = counted(len(self._late), "record, this one first, was", "records, this one first, were")
+            sentence = f"{late} placed more than {span} after their time: "
+            sentence += "no sequencer ran, or a clock was put forward or was behind."
             yield Finding(Code.PLACED_LATE, self._late[0], sentence)
         if self._early:
-            sentence = (
-                f"{len(self._early)} records, this one first, have a time more than {span} seconds after that of "
-            )
-            sentence += "the head that placed them: a clock was ahead when they were written."
+            early = counted(len(self._early), "record, this one first, has", "records, this one first, have")
+            sentence = f"{early} a time more than {span} after that of the head that placed them: "
+            sentence += "a clock was ahead when they were written."
             yield Finding(Code.PLACED_EARLY, self._early[0], sentence)

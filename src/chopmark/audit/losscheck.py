@@ -94,7 +94,7 @@ class LossCheck(Part):
         for head, facts in self._seconds:
             sentence = (
                 f"Records that no head had signed yet were lost with the restore of {stamp(head.draft.at)}; "
-                f"{facts.get('count')} certificates and changes of status were entered again. "
+                f"certificates and changes of status that were entered again: {facts.get('count')}. "
                 f"By {facts.get('by')}: {facts.get('reason')}"
             )
             yield Finding(Code.RECORDS_LOST, f"head of size {head.size}", sentence, Level.NOTICE)

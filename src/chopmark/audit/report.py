@@ -2,6 +2,7 @@
 
 from chopmark.audit.findings import Anchored, Finding, Level, Report
 from chopmark.audit.record import stamp
+from chopmark.core.counted import counted
 
 SOUND = 0
 BROKEN = 1
@@ -19,8 +20,8 @@ def lines(report: Report) -> list[str]:
     if report.omitted:
         told.append(f"... and {report.omitted} more that are not shown.")
     told.append(
-        f"Read {_count(report.records, 'record', 'records')} of {_count(report.streams, 'chain', 'chains')}: "
-        f"{report.size} in the tree under {_count(report.heads, 'head', 'heads')}, "
+        f"Read {counted(report.records, 'record')} of {counted(report.streams, 'chain')}: "
+        f"{report.size} in the tree under {counted(report.heads, 'head')}, "
         f"{report.records - report.size} waiting for a place."
     )
     told.append(_anchored(report.anchored))
@@ -42,8 +43,8 @@ def _anchored(anchored: Anchored) -> str:
     if anchored.at is None:
         return "No time-stamp over a head: nothing but our own clock says when the records were written."
     return (
-        f"{_count(anchored.anchors, 'anchor holds', 'anchors hold')}; "
-        f"the newest shows that the first {anchored.size} records stood at {stamp(anchored.at)}."
+        f"{counted(anchored.anchors, 'anchor holds', 'anchors hold')}; "
+        f"the newest shows that the first {counted(anchored.size, 'record')} stood at {stamp(anchored.at)}."
     )
 
 
@@ -77,10 +78,6 @@ def _verdict(report: Report) -> str:
     if lost:
         return f"The records are the ones that were written, in order.{lost}"
     return "The records are the ones that were written, complete and in order."
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def _printable(text: str) -> str:

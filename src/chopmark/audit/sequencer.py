@@ -13,6 +13,7 @@ from chopmark.audit.ports import Batch, HeadLog, TreeRepository, Waiting
 from chopmark.audit.record import parse_stamp, stamp
 from chopmark.audit.standing import Behind, Filed, Heads, Look, look
 from chopmark.audit.tree import Frontier
+from chopmark.core.counted import counted
 
 LEASE = timedelta(seconds=10)
 MOST_LEAVES = 1000
@@ -29,8 +30,8 @@ class TreeBehind(TreeBroken):
         kept, lost = behind.kept_size, behind.lost_head.size
         ahead = "is ahead of the ledger" if kept < lost else "has another head than the ledger"
         super().__init__(
-            f"the heads file {ahead}: it knows {lost} leaves, the ledger has {kept}. Rows and heads were cut, or an "
-            "older copy was restored. If it was restored, `chopmark db restored` is the way on"
+            f"the heads file {ahead}: it knows {counted(lost, 'leaf', 'leaves')}, the ledger has {kept}. Rows and "
+            "heads were cut, or an older copy was restored. If it was restored, `chopmark db restored` is the way on"
         )
 
 

@@ -16,6 +16,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.findings import Code, Finding
 from chopmark.audit.ports import CertificateRow, ContactRow, FailureRow, HoldingRow, TableRow
 from chopmark.audit.record import parse_stamp
+from chopmark.core.counted import counted
 
 MARGIN = timedelta(seconds=60)
 """Allowed difference of times, because a record's time is read a moment after the time of its change."""
@@ -356,7 +357,9 @@ class StateCheck(Part):
         moved = dated and abs(row.window_start - told.start) > MARGIN
         forgotten = told.sure and row.in_window < told.in_window
         if row.ever < told.ever or moved or forgotten:
-            sentence = f"The records show {told.ever} failures, {told.in_window} of them in the last window; "
+            sentence = (
+                f"The records show {counted(told.ever, 'failure')}, {told.in_window} of them in the last window; "
+            )
             sentence += f"the row counts {row.ever} and {row.in_window}."
             yield Finding(Code.FAILURES_LOWERED, place, sentence)
 

@@ -33,6 +33,7 @@ from chopmark.audit.ports import Source, StoredAnchor, StoredHead, TableRow, Tab
 from chopmark.audit.record import AuditKeys, StoredRecord, is_count
 from chopmark.audit.slips import SlipCheck
 from chopmark.audit.states import Rules, StateCheck
+from chopmark.core.counted import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class _Heads:
             try:
                 head = decode_head(stored.line)
                 if head.size != stored.size:
-                    raise ValueError(f"it counts {head.size} leaves")
+                    raise ValueError(f"it counts {counted(head.size, 'leaf', 'leaves')}")
             except (ValueError, TypeError) as error:
                 place = f"head of size {stored.size}"
                 self._reading.add([Finding(Code.HEAD_MALFORMED, place, f"The head cannot be read: {error}.")])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from cyclopts import App
 
 from chopmark.cli.console import configured, looking, run, say
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import text
 
@@ -147,5 +148,5 @@ async def export_audit(settings: Settings, file: Path) -> int:
     async with looking(settings) as services, services.foundation.audit_repository.snapshot() as source:
         with _private(file) as out:
             count = await write_export(source, out)
-    say(f"{count} lines written to {file}.")
+    say(f"{counted(count, 'line')} written to {file}.")
     return 0

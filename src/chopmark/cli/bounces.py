@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Final
 from cyclopts import App, Parameter
 
 from chopmark.cli.console import run, say, settings_faults
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,10 +126,10 @@ def keep_mail(folder: Path, name: str, octets: bytes) -> bool:
 
     It is on the disk when this returns, because the mail server forgets it then.
     """
-    from chopmark.audit.appending import fsync_directory
+    from chopmark.audit.durable import fsync_directory, private_folder
 
     for part in ("tmp", "new", "cur"):
-        (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder / part)
     if sum(1 for _ in islice((folder / "new").iterdir(), MOST_KEPT)) == MOST_KEPT:
         return False
     written = folder / "tmp" / name
@@ -187,4 +188,4 @@ def mails_of(file: IO[bytes]) -> Iterator[bytes]:
 def _say_all(tally: Counter[str]) -> None:
     for what in sorted(tally):
         say(f"{tally[what]} {what}")
-    say(f"{tally.total()} mails read.")
+    say(f"{counted(tally.total(), 'mail')} read.")

@@ -32,11 +32,12 @@ async def init_ca(settings: Settings, algorithm: str = "P256") -> int:
     """Found the CA unless there is one; all its keys are of one kind."""
     from chopmark.app.foundation import SystemClock, SystemEntropy
     from chopmark.app.founding import found_ca
+    from chopmark.audit.durable import private_folder
     from chopmark.keys.ports import KeyAlgorithm
     from chopmark.store import db
 
     if not settings.database:
-        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(settings.data)
     await db.upgrade(settings.database_url)
     if not await found_ca(settings, SystemClock(), SystemEntropy(), KeyAlgorithm(algorithm)):
         say("There is a CA already; nothing was changed.")

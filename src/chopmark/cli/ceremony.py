@@ -100,13 +100,13 @@ async def really(settings: Settings, shares: Shares | None) -> AsyncIterator[CaD
 def share(file: Path) -> int:
     """Write a new share, 256 random bits, to a file that only its owner can read; never overwrite a file."""
     from chopmark.app.foundation import SystemEntropy
-    from chopmark.app.secrets import write_private
+    from chopmark.audit.durable import write_durably
     from chopmark.keys.shares import new_share
 
     if file.exists():
         say(f"{file} exists already; nothing was changed.")
         return 1
-    write_private(file, new_share(SystemEntropy().token(32)).reveal().encode() + b"\n")
+    write_durably(file, new_share(SystemEntropy().token(32)).reveal().encode() + b"\n")
     say(f"A share is in {file}. Whoever has it is one of the two operators: nobody else may read it.")
     return 0
 
@@ -126,6 +126,7 @@ async def ceremony(
     1 who, and the plan  2 both shares  3 make and check everything (`ca.ceremony.run`)  4 [tx] the CA issues, its
     root's list is published  5 the transcript.
     """
+    from chopmark.audit.durable import private_folder
     from chopmark.keys.shares import MEMORY_KIB
     from chopmark.store.current import make_current
 
@@ -135,7 +136,7 @@ async def ceremony(
             plan = _begun(folder, asked)
             shares = _shares(settings, asked, plan, ask)
             if not settings.database:
-                settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+                private_folder(settings.data)
             await make_current(settings.database_url)
             async with opening(settings, shares) as deps:
                 if plan is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chopmark.cli.console import at_console, configured, looking, run, say
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
@@ -117,13 +118,14 @@ async def import_certificates(
 
             found = await services.ra.certificate_import.run(old, by, tell, examples)
     if found.resumed_at:
-        say(f"An earlier run had stopped after {found.resumed_at:,} certificates; this one went on from there.")
+        before = counted(found.resumed_at, "certificate", form=",")
+        say(f"An earlier run had stopped after {before}; this one went on from there.")
     say_report(found, guess)
     write_report(found, report)
     if found.unreadable:
         say("Nothing was imported, because of what cannot be read.")
         return 1
-    say(f"{found.imported:,} certificates imported (run {found.run}).")
+    say(f"{counted(found.imported, 'certificate', form=',')} imported (run {found.run}).")
     return 0
 
 
@@ -165,7 +167,7 @@ def say_report(found: CertificateReport, estimate: Estimate) -> None:
     """Print what was found."""
     from chopmark.ra.imported import Way
 
-    say(f"{found.certificates:,} certificates in the files:")
+    say(f"{counted(found.certificates, 'certificate', form=',')} in the files:")
     for kind, sentence in _sentences().items():
         if many := found.counts.get(kind, 0):
             say(f"{many:>10,}  {sentence}{_named(found.examples.get(kind, ()))}")
@@ -181,7 +183,7 @@ def say_report(found: CertificateReport, estimate: Estimate) -> None:
         rest = ways[Way.UNKNOWN] - by_file
         say(f"By your estimate, {by_file:,} of the last renew with a file, and {rest:,} must apply.")
     for month, many in found.months.items():
-        say(f"  {month}: {many:,} end")
+        say(f"  {month}: {counted(many, 'ends', 'end', form=',')}")
 
 
 def _named(examples: Iterable[Example]) -> str:

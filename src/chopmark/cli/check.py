@@ -13,6 +13,7 @@ from chopmark.cli.console import configured, looking, run, say
 from chopmark.cli.database import in_flight
 from chopmark.cli.former_issuers import former_faults
 from chopmark.cli.settings_faults import ignored, settings_faults
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from chopmark.app.foundation import Foundation
@@ -130,7 +131,7 @@ async def _say_webhook(services: Services) -> None:
     if services.messaging.webhook is not None:
         told, records = await WebhookCursor(services.foundation.engine).told()
         address = urlsplit(services.foundation.settings.webhook.url).netloc
-        say(f"webhook: {address} has been told of the first {told} of {records} records")
+        say(f"webhook: {address} has been told of the first {told} of {counted(records, 'record')}")
 
 
 def _say_addresses(settings: Settings) -> None:
@@ -139,7 +140,7 @@ def _say_addresses(settings: Settings) -> None:
         say(f"WARNING: {settings.client_address_header} is believed from every address: whoever reaches this port can")
         say("  choose their own. Set proxy.in_front and proxy.networks, and take client_address_header away.")
     elif settings.proxy.in_front == "yes":
-        hops = "1 proxy" if settings.proxy.hops == 1 else f"{settings.proxy.hops} proxies"
+        hops = counted(settings.proxy.hops, "proxy", "proxies")
         say(f"clients' addresses: {settings.proxy.header} as {settings.proxy.networks} say, over {hops}")
 
 
@@ -274,7 +275,7 @@ async def failing_jobs(services: Services) -> list[str]:
     from chopmark.store.repositories.failing import FailingJobs
 
     return [
-        f"the job {one.job} of the {one.place} has failed {one.failures} times in a row since "
+        f"the job {one.job} of the {one.place} has failed {counted(one.failures, 'time')} in a row since "
         f"{one.since:%Y-%m-%d %H:%M} UTC, last at {one.last:%H:%M} with {one.error}: its log has the reason"
         for one in await FailingJobs(services.foundation.engine, services.foundation.clock, "").all()
     ]
@@ -305,7 +306,8 @@ async def check_certificates(settings: Settings, lint_each: int) -> int:
         found = found.with_others(await elsewhere.check(now, moduli))
     for fault in found.faults:
         say(f"{fault.serial}  {fault.code}")
-    say(f"{found.certificates} certificates read, {found.linted} linted, {len(found.faults)} faults.")
+    read, faults = counted(found.certificates, "certificate"), counted(len(found.faults), "fault")
+    say(f"{read} read, {found.linted} linted, {faults}.")
     return 1 if found.faults else 0
 
 
@@ -348,7 +350,7 @@ async def database_clock_faults(services: Services) -> list[str]:
         return []
     way = "behind" if away > timedelta(0) else "ahead of"
     seconds = int(abs(away).total_seconds())
-    return [f"this machine's clock is {seconds} seconds {way} the database's: let NTP keep both"]
+    return [f"this machine's clock is {counted(seconds, 'second')} {way} the database's: let NTP keep both"]
 
 
 async def late_faults(services: Services) -> list[str]:

@@ -18,7 +18,7 @@ clients_app = App(name="clients", help="Programs that may ask for launch tickets
 
 
 @clients_app.command(name="put")
-def clients_put(client: str, *, by: str, name: str = "") -> int:
+def clients_put(client: str, *, by: str, name: str | None = None) -> int:
     """Make a client credential, or rotate it: the new secret is printed once, the old one lives a week.
 
     Parameters
@@ -30,7 +30,7 @@ def clients_put(client: str, *, by: str, name: str = "") -> int:
     name:
         What the program is called; without it, its id.
     """
-    return run(put_client(configured(), client, name or client, by))
+    return run(put_client(configured(), client, client if name is None else name, by))
 
 
 @clients_app.command(name="list")

@@ -6,6 +6,7 @@ cryptography) is imported inside the functions, so that help and a mistyped comm
 
 import os
 import sys
+from typing import get_args
 
 from cyclopts import App, ArgumentCollection, CycloptsError, MissingArgumentError
 
@@ -25,30 +26,47 @@ from chopmark.cli.keys import keys_app
 from chopmark.cli.locks import hold_app
 from chopmark.cli.messages import messages_app
 from chopmark.cli.processes import demo, est, serve, worker
-from chopmark.core.refusal import Refused
+from chopmark.core.refusal import Kind, Refusal, Refused
+from chopmark.core.types import text
+from chopmark.tw.text import is_one_line
+
+LONGEST_WORDS = 200
 
 
-def _named_staff(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse what is no staff id, whichever command takes it, before anything is opened: it is recorded for ever."""
-    given = [
-        (name.removeprefix("--").replace("-", "_"), token.value)
+def _legible(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse what is no staff id, and words that nobody can read, whichever command takes them.
+
+    Much of it is recorded for ever, so it is looked at before anything is opened. Words that a command has by itself
+    when none are given may be given, too.
+    """
+    words = [
+        (argument.names[0], token.value)
         for argument in arguments
-        for name in ("--by", "--approved-by")
-        if name in argument.names
+        if (argument.hint is str or str in get_args(argument.hint)) and argument.names
         for token in argument.tokens
+        if token.value != argument.field_info.default
     ]
-    if given:
-        from chopmark.ra.context import assert_staff
+    for name, value in words:
+        field = name.removeprefix("--").replace("-", "_")
+        if name in ("--by", "--approved-by"):
+            from chopmark.ra.context import assert_staff
 
-        for field, value in given:
             assert_staff(value, field)
+        elif not is_one_line(value, LONGEST_WORDS):
+            said = text(
+                "%(name)s has to be one line of 1 to %(most)s characters that can be seen. Nothing was changed; please "
+                "type it again.",
+                name=name,
+                most=LONGEST_WORDS,
+            )
+            raise Refused(Refusal(Kind.MALFORMED, said, field=field, code="words"))
 
 
 app = App(
     name="chopmark",
     help="A self-hosted certificate counter.",
     result_action="return_value",
-    config=_named_staff,
+    config=_legible,
 )
 for command in (demo, serve, worker, est):
     app.command(command)

@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 
 from chopmark.cli.certificates import MOST, certificate_line, local_time
 from chopmark.cli.console import at_console, configured, looking, run, say
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import CustomerId, OrderId, Serial, text
 
@@ -148,12 +149,13 @@ async def import_customers(
     if dry_run:
         return await _dry(found, report)
     if found.resumed_at:
-        say(f"An earlier run had stopped after {found.resumed_at} lines; this one went on from there.")
+        say(f"An earlier run had stopped after {counted(found.resumed_at, 'line')}; this one went on from there.")
     if found.faults:
         await _written(report, found.faults)
-        say(f"Nothing was imported: {found.more + len(found.faults)} faults in {found.lines} lines.")
+        faults = counted(found.more + len(found.faults), "fault")
+        say(f"Nothing was imported: {faults} in {counted(found.lines, 'line')}.")
         return 1
-    say(f"{found.imported} customers imported ({found.encoding}).")
+    say(f"{counted(found.imported, 'customer')} imported ({found.encoding}).")
     _sum_up(found)
     _shared(found)
     return 0
@@ -181,10 +183,12 @@ async def _dry(found: Report, report: Path | None) -> int:
     _shared(found)
     if found.absent_count:
         named = ", ".join(found.absent[:_SAID]) + (" ..." if found.absent_count > _SAID else "")
-        say(f"{found.absent_count} customers on record are not in this sheet and would stay as they are: {named}")
+        absent = counted(found.absent_count, "customer on record is", "customers on record are")
+        as_now = "it is" if found.absent_count == 1 else "they are"
+        say(f"{absent} not in this sheet and would stay as {as_now}: {named}")
     faults = found.more + len(found.faults)
-    verdict = f"it would not be imported: {faults} faults" if faults else "it would be imported"
-    say(f"Dry run over {found.lines} lines ({found.encoding}); {verdict}. Nothing was written.")
+    verdict = f"it would not be imported: {counted(faults, 'fault')}" if faults else "it would be imported"
+    say(f"Dry run over {counted(found.lines, 'line')} ({found.encoding}); {verdict}. Nothing was written.")
     return 1 if faults else 0
 
 
@@ -215,7 +219,8 @@ def _shared(found: Report) -> None:
     if many:
         lines = sorted({one.line for one in found.notes if one.code.endswith(".shared")})
         named = ", ".join(str(line) for line in lines[:_SAID]) + (" ..." if len(lines) > _SAID else "")
-        say(f"{many} contacts are shared by several customers; lines {named}. Is that right (a family, a firm)?")
+        shared = counted(many, "contact is", "contacts are")
+        say(f"{shared} shared by several customers; lines {named}. Is that right (a family, a firm)?")
 
 
 SLIP_LIFE = timedelta(days=30)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from chopmark.cli.console import at_console, configured, run, say
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import OrderState, text
 
@@ -75,9 +76,10 @@ async def restored(settings: Settings, by: str, reason: str, *, dry_run: bool) -
     from chopmark.app.worker import reentry_of
     from chopmark.audit.sequencer import TreeBroken
     from chopmark.ra.context import assert_staff
+    from chopmark.tw.text import is_one_line
 
     assert_staff(by, "by")
-    if not reason.strip() or len(reason) > LONGEST_REASON or not reason.isprintable():
+    if not is_one_line(reason, LONGEST_REASON):
         said = text("Say in one line of at most 200 characters why an older copy was restored.")
         raise Refused(Refusal(Kind.MALFORMED, said, field="reason", code="reason"))
     async with at_console(settings) as services:
@@ -132,7 +134,7 @@ async def ended_and_told(restoring: Restoring, reentry: Reentry, by: str, reason
         say("Void now:")
         _say_voided(ended.loss)
     if ended.successor is not None:
-        say(f"The successor head of {ended.successor.size} records is signed and in the heads file.")
+        say(f"The successor head of {counted(ended.successor.size, 'record')} is signed and in the heads file.")
     if await reentry.lost():
         say("The counter stands still until what is FOR A PERSON is here: import its customer, and run this again.")
         return 1
@@ -144,11 +146,13 @@ async def ended_and_told(restoring: Restoring, reentry: Reentry, by: str, reason
 def _say_loss(loss: Loss) -> None:
     from chopmark.audit.record import stamp
 
-    kept = "nothing" if loss.kept_at is None else f"{loss.kept} records, the last head of {stamp(loss.kept_at)}"
+    kept = (
+        "nothing" if loss.kept_at is None else f"{counted(loss.kept, 'record')}, the last head of {stamp(loss.kept_at)}"
+    )
     if loss.lost_at is None:
         say(f"No signed head is lost, only what came after the last one; the database has {kept}.")
     else:
-        say(f"The heads file knows {loss.lost} records, the last head of {stamp(loss.lost_at)}.")
+        say(f"The heads file knows {counted(loss.lost, 'record')}, the last head of {stamp(loss.lost_at)}.")
         say(f"The database has {kept}.")
     say(f"Known outside the database and missing in it: {len(loss.reentered)}")
     for line in loss.reentered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chopmark.cli.console import say
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,8 +45,8 @@ async def _unnamed_faults(services: Services) -> list[str]:
     imported = ImportedCertificateRepository(services.foundation.engine)
     named = {entry.issuer.id for entry in services.former.entries}
     return [
-        f"{many} imported certificates are of {issuer}, which the list of former issuers does not name, so none "
-        "renews: put it back into the file that CHOPMARK_FORMER_ISSUERS names"
+        f"{counted(many, 'imported certificate is', 'imported certificates are')} of {issuer}, which the list of "
+        "former issuers does not name, so none renews: put it back into the file that CHOPMARK_FORMER_ISSUERS names"
         for issuer, many in (await imported.issuers(services.foundation.clock.now())).items()
         if issuer not in named
     ]
@@ -63,7 +64,7 @@ def _list_faults(issuer: str, place: str, kept: KeptList | None, now: datetime) 
     if kept.next_update <= now:
         return [f"{name} is late, it has ended at {until}, so none of its certificates renews{why}"]
     number = "" if kept.number is None else f" number {kept.number}"
-    say(f"former issuer {issuer}: list{number} of {kept.entries} entries counts until {until}")
+    say(f"former issuer {issuer}: list{number} of {counted(kept.entries, 'entry', 'entries')} counts until {until}")
     if kept.failing_since is not None:
         say(f"WARNING: {name} could not be taken since {kept.failing_since:%Y-%m-%d %H:%M} UTC{why}")
     return []
@@ -77,9 +78,8 @@ def _responder_faults(entry: FormerEntry, url: str, kept: KeptList | None) -> li
         return []
     since = f"{kept.failing_since:%Y-%m-%d %H:%M} UTC"
     why = fault(kept.fault)
-    return [
-        f"the responder of {entry.issuer.id} at {url} has not been of use since {since}, {kept.failures} times: {why}"
-    ]
+    times = counted(kept.failures, "time")
+    return [f"the responder of {entry.issuer.id} at {url} has not been of use since {since}, {times}: {why}"]
 
 
 def former_revocation(services: Services) -> FormerRevocation:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chopmark.cli.ca import ca_app
 from chopmark.cli.console import at_console, configured, run, say
+from chopmark.core.counted import counted
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import Secret, text
 
@@ -34,11 +35,12 @@ def ca_rewrap(*files: Path, by: str, new_passphrase: Path | None = None) -> int:
 async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | None, by: str) -> int:
     """Write every key under `ca_passphrase` anew: those on record in one transaction, and the files named.
 
-    `following` is a file with another pass-phrase. 1 open everything 2 write each file beside the old one, then rename
-    it 3 [tx] store the new files and the audit record. Raises Refused.
+    `following` is a file with another pass-phrase. 1 open everything 2 put each file in the place of the old one
+    3 [tx] store the new files and the audit record. Raises Refused.
     """
     import asyncio
 
+    from chopmark.audit.durable import write_durably
     from chopmark.audit.events import Event
     from chopmark.audit.record import system_stream
     from chopmark.ra.context import assert_staff
@@ -53,14 +55,15 @@ async def rewrap(settings: Settings, files: tuple[Path, ...], following: Path | 
         changes = [(one, _anew(one.stored, present, next_one, f"{one.kind} of {one.issuer}")) for one in mine]
         written = [(path, _anew(await asyncio.to_thread(_read, path), present, next_one, str(path))) for path in files]
         for path, pem in written:
-            await asyncio.to_thread(_in_place, path, pem)
+            await asyncio.to_thread(write_durably, path, pem)
 
         async def put(builder: RecordBuilder) -> None:
             await kept.replace(changes, builder.record(Event.CA_KEYS_REWRITTEN, by=by, count=len(changes)))
 
         if changes:
             await services.foundation.audit_log.write(system_stream("ca"), put)
-    say(f"{len(changes)} keys on record and {len(written)} files are written anew: to try pass-phrases is expensive.")
+    done = f"{counted(len(changes), 'key')} on record and {counted(len(written), 'file')}"
+    say(f"{done} are written anew: to try pass-phrases is expensive.")
     if following is not None:
         say("Put the new pass-phrase into ca_passphrase at every node, and restart server, worker and EST interface.")
     return 0
@@ -94,10 +97,3 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         said = text("The file %(name)s cannot be read.", name=path.name)
         raise Refused(Refusal(Kind.NOT_FOUND, said, field="file", code="file")) from error
-
-
-def _in_place(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    beside.touch(mode=0o600)
-    beside.write_bytes(content)
-    beside.replace(path)

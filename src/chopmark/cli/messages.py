@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from chopmark.cli.console import configured, looking, run, say
+from chopmark.core.counted import counted
 
 if TYPE_CHECKING:
     from chopmark.app.settings import Settings
@@ -41,7 +42,7 @@ async def lasting_alarms(settings: "Settings") -> int:
             note = written(due, settings.portal_url)
             say(note.subject)
             say(f"    {note.text.splitlines()[1]}")
-    say(f"{len(lasting)} alarms last.")
+    say(f"{counted(len(lasting), 'alarm lasts', 'alarms last')}.")
     return 1 if lasting else 0
 
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from chopmark.app.secrets import write_private
+from chopmark.audit.durable import write_durably
 from chopmark.client.signing import ClientKey
 from chopmark.core.clock import Entropy
 from chopmark.core.types import IssuerId
@@ -106,7 +106,7 @@ def _found(folder: Path, now: datetime) -> None:
     builder = builder.add_extension(_usage(signs_data=False), critical=True)
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     certificate = builder.sign(key, hashes.SHA256())
-    write_private(folder / "ca.key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_durably(folder / "ca.key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     (folder / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     (folder / "former.toml").write_text(_LIST, encoding="utf-8")
 

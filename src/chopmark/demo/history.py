@@ -14,10 +14,11 @@ from cryptography.x509 import load_der_x509_certificate
 
 from chopmark.app.foundation import SystemClock, SystemEntropy
 from chopmark.app.founding import found_ca
-from chopmark.app.secrets import SECRET_NAMES, NotReady, write_private
+from chopmark.app.secrets import SECRET_NAMES, NotReady
 from chopmark.app.services import Services, build
 from chopmark.app.settings import Settings
 from chopmark.app.worker import tasks
+from chopmark.audit.durable import private_folder, write_durably
 from chopmark.client.signing import ClientKey
 from chopmark.core.refusal import Refused
 from chopmark.core.types import (
@@ -170,8 +171,8 @@ class Play:
         """Write the customer's certificate file and its pass-phrase."""
         passphrase = Secret("-".join(self._services.foundation.entropy.token(2).hex() for _ in range(4)))
         file = key.p12(der, chain, person.file, passphrase, self._rounds)
-        write_private(self._folder / f"{person.file}.p12", file)
-        write_private(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
+        write_durably(self._folder / f"{person.file}.p12", file)
+        write_durably(self._folder / f"{person.file}.txt", f"{passphrase.reveal()}\n".encode())
 
     async def _work(self) -> None:
         for job in self._jobs:
@@ -303,7 +304,7 @@ async def require_demo(settings: Settings, environment: Mapping[str, str]) -> No
 
 async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> datetime:
     """Make the demo's installation unless it is there; return when it was made. `rounds` as in `Play`."""
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(settings.data)
     (settings.data / "demo").mkdir(exist_ok=True)
     await make_current(settings.database_url)
     now = SystemClock().now()
@@ -320,7 +321,7 @@ async def prepare(settings: Settings, rounds: int = pkcs12.KDF_ROUNDS) -> dateti
                 if task.name in _AT_LAST:
                     await task.job()
             credential = await services.identity.launches.put_client(CLIENT, "demo trading program", "demo")
-            write_private(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
+            write_durably(settings.data / "secrets" / "demo_client", credential.secret.reveal().encode())
             made = await services.foundation.installation.remember(_MADE, now.isoformat())
     finally:
         await services.close()

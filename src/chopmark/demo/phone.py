@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chopmark.app.foundation import SystemEntropy
-from chopmark.app.secrets import write_private
 from chopmark.app.settings import Settings
+from chopmark.audit.durable import write_durably
 from chopmark.core.clock import Clock
 from chopmark.core.types import Channel, CustomerId
 from chopmark.messaging.demo import InboxEntry
@@ -78,8 +78,8 @@ class Phone(MitakeStub):
 def with_phone(settings: Settings, url: str) -> Settings:
     """Return the demo's settings with a list of gateways that has the stub at this address."""
     folder = (settings.data / "secrets").absolute()
-    write_private(folder / "mitake.password", PASSWORD.encode())
-    write_private(folder / "mitake.report", SystemEntropy().token(16).hex().encode())
+    write_durably(folder / "mitake.password", PASSWORD.encode())
+    write_durably(folder / "mitake.report", SystemEntropy().token(16).hex().encode())
     listed: Path = settings.data / "demo" / "gateways.toml"
     words = {
         "name": NAME,

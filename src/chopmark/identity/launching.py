@@ -15,6 +15,7 @@ from chopmark.audit.events import Event
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import StreamId, customer_stream, new_stream, staff_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy
+from chopmark.core.counted import in_seconds
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, Secret, text
 from chopmark.identity import ports
@@ -22,6 +23,7 @@ from chopmark.identity.ports import Client, Launch, Launches, Records
 from chopmark.identity.scope import Scope
 from chopmark.identity.sessions import Opened, SessionService, bearer, digest
 from chopmark.limits.rate_limits import RateLimit, RateLimits
+from chopmark.tw.text import is_one_line
 
 TICKET_LIFE = timedelta(seconds=60)
 ROTATION_OVERLAP = timedelta(days=7)
@@ -31,6 +33,7 @@ CROWD = 60
 together are recorded in a minute, so that strangers cannot fill the audit (I41)."""
 REPLAYS = 60
 """How many refused uses of one ticket are recorded in an hour."""
+LONGEST_NAME = 80
 _CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,39}")
 
 
@@ -213,6 +216,9 @@ class LaunchTickets:
                     code="client_id",
                 )
             )
+        if not is_one_line(name, LONGEST_NAME):
+            said = text("A client's name is one line of 1 to %(most)s characters that can be seen.", most=LONGEST_NAME)
+            raise Refused(Refusal(Kind.MALFORMED, said, field="name", code="name"))
         now = self._clock.now()
         secret = bearer(self._entropy)
         known = await self._launches.client(client_id)
@@ -274,7 +280,7 @@ def _ticket_chain(hashed: bytes) -> StreamId:
 
 
 def _later(seconds: int) -> Refusal:
-    said = text("There were too many attempts from your network. Please wait %(seconds)s seconds.", seconds=seconds)
+    said = text("There were too many attempts from your network. Please wait %(wait)s.", wait=in_seconds(seconds))
     return Refusal(Kind.TOO_MANY, said, code="crowd", retry_after_s=seconds)
 
 

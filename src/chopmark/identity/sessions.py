@@ -16,6 +16,7 @@ from chopmark.audit.facts import Fact
 from chopmark.audit.log import AuditLog, RecordBuilder
 from chopmark.audit.record import customer_stream, stranger_stream
 from chopmark.core.clock import Clock, Entropy, new_id
+from chopmark.core.counted import in_seconds
 from chopmark.core.refusal import Kind, Refusal, Refused
 from chopmark.core.types import AccountNumber, CustomerId, FactorClass, LoginId, Secret, text
 from chopmark.identity.entries import CLOSES_AT, Entries, Entry, Way, signin_limits, spare_limits
@@ -318,7 +319,7 @@ class SessionService:
 def _slow_down(retry_after_s: int) -> Refusal:
     return Refusal(
         Kind.TOO_MANY,
-        text("There were several wrong attempts from here. Please wait %(seconds)s seconds.", seconds=retry_after_s),
+        text("There were several wrong attempts from here. Please wait %(wait)s.", wait=in_seconds(retry_after_s)),
         field="password",
         code="signin.slow",
         retry_after_s=retry_after_s,

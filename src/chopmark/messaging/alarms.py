@@ -63,12 +63,16 @@ class AlarmBook(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An alarm that is to be sent now. `over`: the fault is gone. `told`: operators were told about it before."""
+    """An alarm that is to be sent now. `over`: the fault is gone. `told`: operators were told about it before.
+
+    `leased_until` is when the lease ends under which it was claimed, and what the lease is known by.
+    """
 
     alarm: Alarm
     since: datetime
     over: bool
     told: bool
+    leased_until: datetime | None = None
 
 
 class AlarmStore(AlarmBook, Protocol):
@@ -76,6 +80,10 @@ class AlarmStore(AlarmBook, Protocol):
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
         """Lease the due alarms. No two processes get the same one."""
+        ...
+
+    async def renew(self, due: Due, now: datetime, lease_s: int) -> Due | None:
+        """Begin the lease of a claimed alarm anew. None if it ran out and another process has the alarm, or told it."""
         ...
 
     async def said(self, due: Due, now: datetime) -> None:

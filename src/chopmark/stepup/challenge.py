@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from chopmark.core.counted import in_minutes, in_seconds
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ChallengeId, Channel, CustomerId, Operation, OrderId, Secret, Text, text
 from chopmark.stepup.typed import MOST, bare, code_in, folded, has_zhuyin
@@ -155,7 +156,7 @@ def reference(random: bytes) -> str:
 def too_soon(again_at: datetime, now: datetime) -> Refusal:
     """Return the refusal when another code was sent to this customer just now, for this order or another one."""
     wait_s = max(1, math.ceil((again_at - now).total_seconds()))
-    said = text("Please wait %(seconds)s more seconds before you ask for another code.", seconds=wait_s)
+    said = text("Please wait %(wait)s before you ask for another code.", wait=in_seconds(wait_s))
     return Refusal(Kind.TOO_MANY, said, code="resend_too_soon", retry_after_s=wait_s)
 
 
@@ -168,8 +169,8 @@ def sms_used_up(minutes: int, wait_s: int, *, abroad: bool) -> Refusal:
         return Refusal(Kind.TOO_MANY, said, field="channel", code="sends_country", retry_after_s=wait_s)
     said = text(
         "Too many codes by text message were asked for from your network. Please use your e-mail, or try again in "
-        "%(minutes)s minutes.",
-        minutes=minutes,
+        "%(wait)s.",
+        wait=in_minutes(minutes),
     )
     return Refusal(Kind.TOO_MANY, said, field="channel", code="sends_network", retry_after_s=wait_s)
 

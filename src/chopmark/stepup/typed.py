@@ -7,6 +7,8 @@ import re
 import unicodedata
 from typing import Final
 
+from chopmark.tw.text import plain_digit
+
 MOST: Final = 2_000
 """The longest text, in characters, in which a code is looked for; a message with a code has about a tenth of it."""
 
@@ -29,12 +31,7 @@ def has_zhuyin(typed: str) -> bool:
 def folded(typed: str) -> str:
     """Return the text with Zhuyin signs as the keys they are on, digits of any script as 0 to 9, nothing invisible."""
     narrow = unicodedata.normalize("NFKC", typed.translate(_UNDER))
-    return "".join(_plain(c) for c in narrow if unicodedata.category(c) != "Cf" and c not in _DRAWN)
-
-
-def _plain(sign: str) -> str:
-    digit = unicodedata.decimal(sign, None)
-    return sign if digit is None else str(digit)
+    return "".join(plain_digit(c) for c in narrow if unicodedata.category(c) != "Cf" and c not in _DRAWN)
 
 
 def bare(text: str) -> str:

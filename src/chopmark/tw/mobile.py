@@ -10,7 +10,7 @@ from typing import Final, NewType
 from chopmark.core.refusal import Refusal
 from chopmark.core.types import Text, text
 from chopmark.tw.malformed import malformed
-from chopmark.tw.text import DOT, compact, has_other_digits
+from chopmark.tw.text import DOT, compact
 
 E164 = NewType("E164", str)
 """A mobile number in the form of ITU-T E.164; a Taiwanese one is `+8869` and eight digits."""
@@ -30,14 +30,12 @@ _SEPARATORS: Final = str.maketrans("", "", "-.()/")
 def parse_mobile(raw: str, countries: Collection[str] = (TAIWAN,)) -> E164 | Refusal:
     """Return a mobile number in the form `+8869…`, or why it is none; `countries` are the allowed calling codes.
 
-    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width and with spaces, hyphens, dots,
-    slashes or brackets. The zero of 09 is allowed only without 886.
+    Understood: 0912345678, +886912345678, 00886912345678, 886912345678, in full width, in digits of any script, and
+    with spaces, hyphens, dots, slashes or brackets. The zero of 09 is allowed only without 886.
     """
     typed = compact(raw)
     if not typed:
         return _no("empty", text("Enter the mobile number."))
-    if has_other_digits(typed):
-        return _no("other_digits", text("Type the mobile number with the digits 0 to 9."))
     if _EXTENSION.search(typed):
         return _no("extension", text("A mobile number has no extension. Enter only the ten digits from 09."))
     plain = typed.translate(_SEPARATORS)

@@ -50,7 +50,7 @@ class PersonId:
 
 
 def parse_person_id(raw: str) -> PersonId | Refusal:
-    """Return the number that was typed, whatever its width, case, spaces and hyphens, or why it is none.
+    """Return the number that was typed, whatever its width, case, digits, spaces and hyphens, or why it is none.
 
     Ten characters are a national or resident id, eight digits a company number (rule of 2023-04-01).
     """

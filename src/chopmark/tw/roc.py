@@ -79,7 +79,7 @@ def parse_roc_date(written: str, *, before_roc: bool = False, today: date) -> Ro
 def roc_date(year: str, month: str, day: str, *, before_roc: bool, today: date) -> RocReading | Refusal:
     """Return the date in three fields, or the first thing that is wrong and its field.
 
-    Each field may hold digits (full width too) or a Chinese number. `today` is the date in Taiwan.
+    Each field may hold digits (in full width and of any script too) or a Chinese number. `today` is the date in Taiwan.
     """
     numbers: list[int] = []
     typed: tuple[tuple[Field, str], ...] = (("year", year), ("month", month), ("day", day))

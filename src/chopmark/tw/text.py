@@ -1,4 +1,4 @@
-"""Normalise typed text: full-width forms, stray spaces and invisible characters."""
+"""Normalise typed text: full-width forms, digits of any script, stray spaces and invisible characters."""
 
 import unicodedata
 from typing import Final
@@ -40,6 +40,11 @@ def has_hidden(value: str) -> bool:
     return any(_hidden(char) for char in value)
 
 
+def is_one_line(value: str, most: int) -> bool:
+    """Tell whether a text is one line of 1 to `most` characters that people see: no controls, no bidi marks."""
+    return bool(value.strip()) and len(value) <= most and value.isprintable()
+
+
 def trim(value: str) -> str:
     """Return the text without spaces and invisible characters at its ends."""
     start, end = 0, len(value)
@@ -51,18 +56,24 @@ def trim(value: str) -> str:
 
 
 def fold(value: str, *, inner_spaces: bool = True) -> str:
-    """Return the text in NFKC, trimmed, without invisible characters (bidi marks, controls, zero width).
+    """Return the text in NFKC, trimmed, with digits of any script as 0 to 9, without invisible characters.
 
-    Runs of spaces, tabs and line ends inside become one space, or nothing with `inner_spaces=False`.
-    Text of more than FOLD_LIMIT characters is only trimmed.
+    Invisible are bidi marks, controls and what has no width. Runs of spaces, tabs and line ends inside become one
+    space, or nothing with `inner_spaces=False`. Text of more than FOLD_LIMIT characters is only trimmed.
     """
     if len(value) > FOLD_LIMIT:
         return trim(value)
     if value.isascii() and value.isprintable():
         return (" " if inner_spaces else "").join(value.split())
     plain = unicodedata.normalize("NFKC", value)
-    seen = "".join(char for char in plain if not _hidden(char))
+    seen = "".join(plain_digit(char) for char in plain if not _hidden(char))
     return (" " if inner_spaces else "").join(seen.split())
+
+
+def plain_digit(char: str) -> str:
+    """Return a decimal digit of any script, such as Arabic or Thai, as 0 to 9; every other character as it is."""
+    value = unicodedata.decimal(char, None)
+    return char if value is None else str(value)
 
 
 def compact(value: str) -> str:
@@ -73,8 +84,3 @@ def compact(value: str) -> str:
 def capitals(value: str) -> str:
     """Return the compact text with a-z as A-Z; other letters stay (ß would become SS)."""
     return compact(value).translate(_CAPITALS)
-
-
-def has_other_digits(value: str) -> bool:
-    """Tell whether a text has digits of another script, such as Arabic ones; folded full-width digits are 0-9."""
-    return any(char.isdecimal() and not char.isascii() for char in value)

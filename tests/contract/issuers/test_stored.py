@@ -378,7 +378,7 @@ async def test_the_command_reads_both_kinds_of_certificates(
     assert await check.check_certificates(settings.model_copy(update={"external_ca": connected}), 0) == 1
     serial = peer.world.held[ANN].certificate.serial
     # The firm in this peer's subjects is not the one of the installation's brand.
-    assert capsys.readouterr().out == f"{serial}  subject\n2 certificates read, 0 linted, 1 faults.\n"
+    assert capsys.readouterr().out == f"{serial}  subject\n2 certificates read, 0 linted, 1 fault.\n"
 
 
 @on_sqlite

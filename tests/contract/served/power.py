@@ -2,8 +2,8 @@
 
 import struct
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -18,7 +18,7 @@ How = Literal["lost", "kept", "some", "torn"]
 
 
 def compiled(folder: Path) -> Path:
-    """Compile the audit log."""
+    """Compile what records."""
     library = folder / "recorder.so"
     flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     subprocess.run([program("gcc"), *flags, "-o", library, SOURCE, "-ldl"], check=True)
@@ -27,13 +27,14 @@ def compiled(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One write, truncation or sync; `end` is where its record ends in the recording."""
+    """One write, truncation, rename, new folder or sync; `end` is where its record ends in the recording."""
 
     kind: str
     name: str
     offset: int
     data: bytes
     end: int
+    path: str = ""
 
 
 def recorded(recording: Path) -> list[Operation]:
@@ -44,9 +45,9 @@ def recorded(recording: Path) -> list[Operation]:
         at += HEADER.size
         path = content[at : at + named].decode()
         at += named
-        data = content[at : at + length] if kind == b"W" else b""
+        data = content[at : at + length] if kind in b"WR" else b""
         at += len(data)
-        found.append(Operation(kind.decode(), Path(path).name, offset, data, at))
+        found.append(Operation(kind.decode(), Path(path).name, offset, data, at, path))
     return found
 
 
@@ -91,3 +92,40 @@ def cut(before: Mapping[str, bytes], operations: list[Operation], how: How, rand
         for one in _survivors(unsynced, how, random):
             _apply(durable.setdefault(name, bytearray()), one)
     return {name: bytes(content) for name, content in durable.items()}
+
+
+@dataclass
+class Held:
+    """A file or folder: what was written to it, and what of that is on the disk; for a folder the names in it."""
+
+    written: bytearray = field(default_factory=bytearray)
+    content: bytes = b""
+    names: dict[str, "Held"] = field(default_factory=dict)
+
+
+def left(operations: list[Operation], top: Path) -> dict[str, bytes]:
+    """Return the files below a folder after a power cut at which everything is lost that no sync has followed.
+
+    A sync of a file makes its content durable, and only one of its folder its name there: new, renamed or moved away.
+    """
+    seen: dict[str, Held] = {str(top): Held()}
+    for one in operations:
+        if one.kind == "R":
+            seen[one.data.decode()] = seen.pop(one.path)
+        elif one.kind in "MWT":
+            held = seen.setdefault(one.path, Held())
+            if one.kind != "M":
+                _apply(held.written, one)
+        elif one.path in seen:
+            held = seen[one.path]
+            held.content = bytes(held.written)
+            held.names = {Path(path).name: it for path, it in seen.items() if str(Path(path).parent) == one.path}
+    return dict(_below(seen[str(top)], top))
+
+
+def _below(folder: Held, at: Path) -> Iterator[tuple[str, bytes]]:
+    for name, held in folder.names.items():
+        if held.names:
+            yield from _below(held, at / name)
+        else:
+            yield str(at / name), held.content

@@ -1,11 +1,11 @@
-/* Records, in their order, all writes, truncations and syncs of one database's files, for a power cut afterwards.
+/* Records, in their order, all writes, truncations, renames and syncs of some files, for a power cut afterwards.
  *
- * Preloaded into the real server. RECORD_FILES is the prefix of the paths that count (the database, -wal and -journal;
- * the -shm file is memory and survives no power cut), RECORD_TO the file that gets one record an operation, written
+ * Preloaded into the real server or command. RECORD_FILES is the prefix of the paths that count (of a database itself,
+ * -wal and -journal; the -shm file is memory and survives no power cut), RECORD_TO the file that gets one record an operation, written
  * before the operation's result is returned.
  *
- * A record: operation (1 byte: W, T, S), length of the path (4 bytes), offset (8), length of the data (8), path, data;
- * numbers in the machine's order.
+ * A record: operation (1 byte: W, T, S; R a rename, its data the new path; M a new directory), length of the path (4
+ * bytes), offset (8), length of the data (8), path, data; numbers in the machine's order.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -114,6 +114,30 @@ ssize_t write(int fd, const void *data, size_t length) {
         record('W', path_of(fd), offset, data, written);
     pthread_mutex_unlock(&order);
     return written;
+}
+
+int rename(const char *from, const char *to) {
+    int (*next)(const char *, const char *) = real("rename");
+    if (!counts(to))
+        return next(from, to);
+    pthread_mutex_lock(&order);
+    int failed = next(from, to);
+    if (!failed)
+        record('R', from, 0, to, strlen(to));
+    pthread_mutex_unlock(&order);
+    return failed;
+}
+
+int mkdir(const char *path, mode_t mode) {
+    int (*next)(const char *, mode_t) = real("mkdir");
+    if (!counts(path))
+        return next(path, mode);
+    pthread_mutex_lock(&order);
+    int failed = next(path, mode);
+    if (!failed)
+        record('M', path, 0, NULL, 0);
+    pthread_mutex_unlock(&order);
+    return failed;
 }
 
 #define TRUNCATE(name, length_type)                                \

@@ -128,6 +128,10 @@ async def test_a_look_that_fails_keeps_no_alarm_from_being_told() -> None:
         del now, lease_s
         return [due]
 
+    async def renew(one: Due, now: datetime, lease_s: int) -> Due | None:
+        del now, lease_s
+        return one
+
     async def said(one: Due, now: datetime) -> None:
         del now
         await doing.do(one.alarm.subject)
@@ -136,7 +140,8 @@ async def test_a_look_that_fails_keeps_no_alarm_from_being_told() -> None:
         del note, number, at
         return None
 
-    store, teller = cast(Any, SimpleNamespace(claim=claim, said=said)), SimpleNamespace(name="pager", tell=tell)
+    store = cast(Any, SimpleNamespace(claim=claim, renew=renew, said=said))
+    teller = SimpleNamespace(name="pager", tell=tell)
     with pytest.raises(Bad):
         await OperatorsTold(store, [teller], [fails, looks], CLOCK, "https://portal.example").once()
     assert (looked.done, doing.done) == ([NOW], ["job:a"])

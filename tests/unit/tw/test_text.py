@@ -1,6 +1,8 @@
 """Typed text made plain."""
 
-from chopmark.tw.text import FOLD_LIMIT, capitals, compact, fold, has_hidden, has_other_digits, trim
+import pytest
+
+from chopmark.tw.text import FOLD_LIMIT, capitals, compact, fold, has_hidden, trim
 
 
 def test_full_width_letters_become_ordinary_ones():
@@ -35,9 +37,16 @@ def test_only_latin_letters_get_capitals():
     assert capitals("a-z ß \u0131") == "A-Zß\u0131"
 
 
-def test_digits_of_other_scripts_are_told():
-    assert has_other_digits("٠٩")
-    assert not has_other_digits("09九²")
+@pytest.mark.parametrize(
+    "nine", ["９", "٩", "۹", "๙", "९", "\u07c9", "\U0001d7d7", "\U0001d7e1", "\U0001fbf9", "\U0001e959"], ids=ascii
+)
+def test_a_digit_of_any_script_is_that_digit(nine: str):
+    """Expected values of the Unicode Character Database: each is a decimal digit (Nd) of value nine."""
+    assert fold(f"a{nine}b") == compact(f"a{nine}b") == "a9b"
+
+
+def test_what_counts_and_is_no_decimal_digit_stays():
+    assert fold("九Ⅸ⓽") == "九IX⓽"
 
 
 def test_long_text_is_not_normalised():

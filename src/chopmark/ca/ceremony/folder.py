@@ -1,10 +1,11 @@
 """A ceremony's directory: a file there is complete and on the disk, also after a loss of power at any moment."""
 
 import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from chopmark.audit.durable import fsync_directory, private_folder, write_durably
 
 
 class FolderInUse(Exception):
@@ -20,7 +21,7 @@ class Folder:
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Create the directory if it is missing, and lock it. Raises FolderInUse when another process has the lock."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self.path)
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,23 +39,9 @@ class Folder:
 
     def put(self, name: str, content: bytes) -> None:
         """Write a file so that it has all of this content or, after a loss of power, all of its former content."""
-        # Write and sync another file, rename it, and sync the directory.
-        part = self.path / f".{name}.part"
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:  # noqa: PTH123 - of a descriptor
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self.path / name)
-        self._sync()
+        write_durably(self.path / name, content)
 
     def drop(self, name: str) -> None:
         """Remove a file, if it is there."""
         (self.path / name).unlink(missing_ok=True)
-        self._sync()
-
-    def _sync(self) -> None:
-        directory = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        fsync_directory(self.path)

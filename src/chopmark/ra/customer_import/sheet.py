@@ -146,7 +146,7 @@ def check_line(
         cells.pop()
     if len(cells) != len(header.columns):
         wrong = text(
-            "This line has %(found)s cells and the header has %(wanted)s.", found=len(cells), wanted=len(header.columns)
+            "The header has %(wanted)s cells and this line has %(found)s.", found=len(cells), wanted=len(header.columns)
         )
         return (Fault(line, None, "cells", wrong),)
     return check_cells(dict(zip(header.columns, cells, strict=True)), line, today, dates, countries)

@@ -15,6 +15,7 @@ from chopmark.identity.sessions import SIGN_IN_AGAIN
 from chopmark.ra.authentication import AuthenticatedRequest
 from chopmark.ra.ports import Answer
 from chopmark.ra.snapshots import Repeat
+from chopmark.web.api.presenters import order_url
 from chopmark.web.problems import problem
 from chopmark.web.session import enter, set_session, token_of
 from chopmark.web.state import AnyRequest, services
@@ -22,6 +23,13 @@ from chopmark.web.state import AnyRequest, services
 _WAIT_S = 0.05
 _WAITS = 100
 _RETRIED = frozenset({Kind.UNAUTHENTICATED, Kind.TOO_MANY, Kind.UNAVAILABLE})
+
+
+class _Named(msgspec.Struct):
+    """What a body says that the headers of its answer say, too: the order's id, and the seconds of a problem."""
+
+    id: str = ""
+    retry_after_s: int | None = None
 
 
 _BUSY = Refusal(Kind.CONFLICT, text("This is being done already. Please wait a moment."), code="in_flight")
@@ -40,7 +48,7 @@ async def once(
     answer = None if authenticated.begun else await _again(request, scope, repeat)
     if answer is None:
         return await _first(request, scope, repeat.name, partial(do, authenticated))
-    return _given(answer)
+    return _given(request, answer)
 
 
 async def _repeat_of(request: AnyRequest) -> Repeat | None:
@@ -56,9 +64,16 @@ async def _repeat_of(request: AnyRequest) -> Repeat | None:
     return Repeat(name, f"{request.method}:{request.scope['path']}", body)
 
 
-def _given(answer: Answer) -> Response[Any]:
+def _given(request: AnyRequest, answer: Answer) -> Response[Any]:
+    """Return a stored answer as it was given first. Its headers are read from its body: status and body are stored."""
     kind = "application/json" if answer.status < 400 else "application/problem+json"
-    return Response(answer.body.encode(), status_code=answer.status, media_type=kind)
+    body = answer.body.encode()
+    named, headers = msgspec.json.decode(body, type=_Named), {}
+    if answer.status == 201:
+        headers["Location"] = order_url(services(request), OrderId(named.id))
+    if named.retry_after_s is not None:
+        headers["Retry-After"] = str(named.retry_after_s)
+    return Response(body, status_code=answer.status, media_type=kind, headers=headers)
 
 
 async def answer_lost(request: AnyRequest) -> Response[Any]:
@@ -71,7 +86,7 @@ async def answer_lost(request: AnyRequest) -> Response[Any]:
     if answer is None:  # its process died before the answer was stored
         await services(request).ra.idempotency.forget(repeat.scope(session.customer), repeat.name)
         raise Refused(SIGN_IN_AGAIN)
-    response = _given(answer)
+    response = _given(request, answer)
     set_session(request, response, await sessions.step_up_again(session, token, repeat.digest))
     return response
 

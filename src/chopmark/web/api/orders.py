@@ -16,7 +16,7 @@ from chopmark.ra.snapshots import OrderSnapshot
 from chopmark.tw.roc import roc_date
 from chopmark.tw.zone import local_date
 from chopmark.web.api.once import answer_lost, once
-from chopmark.web.api.presenters import named_out, order_out
+from chopmark.web.api.presenters import named_out, order_out, order_url
 from chopmark.web.api.wire import (
     BirthDateBody,
     ChannelBody,
@@ -52,7 +52,7 @@ def _order(
 ) -> Response[OrderOut]:
     web = services(request)
     out = order_out(web, order_view(web, snapshot), request.app.state.pages.translator, lang_of(request), nonce)
-    headers = {"Location": f"{web.portal_url}/api/v1/orders/{snapshot.order.id}"} if status == 201 else {}
+    headers = {"Location": order_url(web, snapshot.order.id)} if status == 201 else {}
     return Response(out, status_code=status, headers=headers)
 
 

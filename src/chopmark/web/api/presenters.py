@@ -4,7 +4,7 @@ import hashlib
 import ssl
 from datetime import datetime
 
-from chopmark.core.types import Operation, OrderState
+from chopmark.core.types import Operation, OrderId, OrderState
 from chopmark.pki.key_words import key_name
 from chopmark.ra.model import DISPUTED, STOPPED, Order, Step
 from chopmark.ra.overview import Sent
@@ -64,6 +64,11 @@ def certificate_out(
         certificate_pem=ssl.DER_cert_to_PEM_cert(certificate.der) if pem else None,
         chain_pem="".join(ssl.DER_cert_to_PEM_cert(der) for der in certificate.chain) if pem else None,
     )
+
+
+def order_url(web: WebServices, order: OrderId) -> str:
+    """Return an order's address in the API, which an answer with status 201 has as its Location."""
+    return f"{web.portal_url}/api/v1/orders/{order}"
 
 
 def order_out(

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from litestar.types import HTTPScope, Send
 
 from chopmark.core.clock import Clock
+from chopmark.core.counted import counted
 
 ROOT = "/health/"
 HOLDS = timedelta(seconds=1)
@@ -65,7 +66,7 @@ class Health:
             async with asyncio.timeout(self._patience_s):
                 return await check() or _OK
         except TimeoutError:
-            return f"There was no answer within {self._patience_s:g} seconds."
+            return f"There was no answer within {counted(self._patience_s, 'second', form='g')}."
 
 
 async def _send(scope: HTTPScope, send: Send, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:

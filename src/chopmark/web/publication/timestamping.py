@@ -2,6 +2,7 @@
 
 from litestar.types import HTTPScope, Receive, Send
 
+from chopmark.core.counted import counted
 from chopmark.pki.tsp import MAX_REQUEST_BYTES
 from chopmark.va.timestamp import TimestampAuthority
 from chopmark.web.asgi.octets import body_within
@@ -17,7 +18,7 @@ async def serve(authority: TimestampAuthority, network: str, scope: HTTPScope, r
         return
     wait_s = authority.admit(network)
     if wait_s:
-        said = f"Too many requests at once: please ask again in {wait_s} seconds."
+        said = f"Too many requests at once: please ask again in {counted(wait_s, 'second')}."
         await _refuse(send, 429, said, (b"retry-after", str(wait_s).encode()))
         return
     given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")

@@ -23,6 +23,7 @@ from chopmark.audit.ports import (
 from chopmark.audit.record import StoredRecord, StreamId, Tip
 from chopmark.audit.sequencer import TreeBroken
 from chopmark.audit.tree import Frontier
+from chopmark.core.counted import counted
 from chopmark.store.engine import script
 from chopmark.store.engine.columns import moment, ms
 from chopmark.store.engine.port import Clash, Engine, Snapshot
@@ -288,7 +289,7 @@ def _head_and_frontier(row: Row) -> tuple[Head, Frontier]:
         raise ValueError("the latest head or its frontier is missing or of a wrong type")
     head = decode_head(line)
     if head.size != size:
-        raise ValueError(f"the head filed under size {size} counts {head.size} leaves")
+        raise ValueError(f"the head filed under size {size} counts {counted(head.size, 'leaf', 'leaves')}")
     return head, Frontier.from_bytes(head.size, frontier)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from chopmark.audit.record import AuditRecord, Tip, customer_stream
+from chopmark.core.counted import in_seconds
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import AccountNumber, CustomerId, text
 from chopmark.identity.ports import UNKNOWN, Client, Launch
@@ -93,7 +94,7 @@ def launch_refusal(*, used: bool, known: bool) -> Refusal:
 
 
 def _too_fast(seconds: int) -> Refusal:
-    said = text("This client asks for tickets too fast. Please wait %(seconds)s seconds.", seconds=seconds)
+    said = text("This client asks for tickets too fast. Please wait %(wait)s.", wait=in_seconds(seconds))
     return Refusal(Kind.TOO_MANY, said, code="launch.rate", retry_after_s=seconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -44,6 +45,10 @@ WITH chosen AS MATERIALIZED (
 UPDATE alarms SET leased_until = :until
 WHERE (subject, kind) IN (SELECT subject, kind FROM chosen) AND (leased_until <= :now OR leased_until > :longest)
 RETURNING subject, kind, facts, grade, since, well_at, said_at
+"""
+_RENEW = """
+UPDATE alarms SET leased_until = :until WHERE subject = :subject AND kind = :kind AND leased_until = :held
+RETURNING leased_until
 """
 _SAID = """
 UPDATE alarms SET said_at = :now, said_grade = :grade, leased_until = 0,
@@ -94,7 +99,21 @@ class AlarmRepository:
         times = {"until": until, "longest": until + SKEW_MS, "now": ms(now), "far": ms(now) + 2 * span(AGAIN)}
 
         def script() -> Script[list[Due]]:
-            return [_due(row) for row in (yield whole(claim, most=AT_ONCE, **times))]
+            return [
+                replace(_due(row), leased_until=moment(until)) for row in (yield whole(claim, most=AT_ONCE, **times))
+            ]
+
+        return await self._engine.run(script)
+
+    async def renew(self, due: Due, now: datetime, lease_s: int) -> Due | None:
+        """As `AlarmStore.renew`."""
+        held = -1 if due.leased_until is None else ms(due.leased_until)
+        until = max(ms(now) + lease_s * 1000, held)
+        named = {"subject": due.alarm.subject, "kind": due.alarm.kind.value, "held": held, "until": until}
+
+        def script() -> Script[Due | None]:
+            mine = yield whole(_RENEW, **named)
+            return replace(due, leased_until=moment(until)) if mine else None
 
         return await self._engine.run(script)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from chopmark.audit.record import AuditRecord
+from chopmark.core.counted import in_minutes
 from chopmark.core.refusal import Kind, Refusal
 from chopmark.core.types import ActingLogin, ChallengeId, Channel, CustomerId, Operation, OrderId, text
 from chopmark.messaging.ports import OutboxJob
@@ -228,7 +229,7 @@ def _send_refusal(challenge: Challenge, limits: SendLimits) -> Script[Refusal | 
         return pure.sms_used_up(minutes, spent.retry_after_s, abroad=spent.name.startswith(OF_COUNTRY))
     return Refusal(
         Kind.TOO_MANY,
-        text("Too many codes were sent here. Please try again in %(minutes)s minutes, or call us.", minutes=minutes),
+        text("Too many codes were sent here. Please try again in %(wait)s, or call us.", wait=in_minutes(minutes)),
         field="channel",
         code="sends",
         retry_after_s=spent.retry_after_s,
