@@ -342,7 +342,7 @@ def walked(database: Path, statements: set[str]) -> set[str]:
             wide = WIDE if changes else re.compile(r"SCAN (\w+)$")
             steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", defaultdict(str))]
             found |= {match[1] for step in steps if (match := wide.match(step))}
-    return found - {"chosen", "now"}  # a lease's rows, at most as many as its LIMIT; one row
+    return found - {"chosen", "due", "now"}  # at most as many rows as the LIMIT of their statement; one row
 
 
 WIDE = re.compile(r"S(?:CAN|EARCH) (\w+)(?: USING (?:COVERING )?INDEX \w+ \((?:issuer|state|position)=\?\))?$")

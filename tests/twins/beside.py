@@ -96,8 +96,8 @@ TWINS_OF_FORMER_ISSUERS = (
     twin(
         "certificates count before their import is finished",
         "store/repositories/ra/imported_certificates.py",
-        "WHERE r.run = i.run AND r.state = 'live')",
-        "WHERE r.run = i.run AND r.state <> 'given_up')",
+        "WHERE r.run = i.run AND r.state = 'live' LIMIT",
+        "WHERE r.run = i.run AND r.state <> 'given_up' LIMIT",
         f"{IMPORTED}::test_living_are_active_ones_of_the_customer_from_finished_runs_the_longest_first[sqlite]",
     ),
     twin(

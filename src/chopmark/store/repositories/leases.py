@@ -1,9 +1,9 @@
 """Leases: the right to do something that only one process may do at a time, until a moment.
 
 Rows that any number of processes work on have leases of their own. A statement that leases some of them chooses them
-in `WITH chosen AS MATERIALIZED (SELECT … LIMIT :most {lock})`, so that they are chosen once. Behind `IN` PostgreSQL
-may run the same SELECT several times; it passes over the rows that this statement has updated meanwhile, and so finds
-more than its LIMIT.
+in `WITH chosen AS MATERIALIZED (SELECT … AS place … LIMIT :most {lock})`, so that they are chosen once, and updates
+them by `{chosen}` (`listed`). Behind `IN` PostgreSQL may run the same SELECT several times; it passes over the rows
+that this statement has updated meanwhile, and so finds more than its LIMIT.
 """
 
 from collections.abc import Mapping

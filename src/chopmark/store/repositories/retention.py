@@ -16,18 +16,21 @@ from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, at_once, query, whole
 from chopmark.store.repositories.leases import taking
+from chopmark.store.repositories.listed import ROW
 
 REMINDED: Final = timedelta(days=400)
 """Longer than a certificate lives after its first reminder, and than a customer takes to ask whether one was sent."""
 BATCH: Final = 200
 """A transaction deletes at most so many rows, so that other writers wait some milliseconds only."""
 LEASE: Final = timedelta(seconds=30)
+# What was chosen is judged once more, because a row may have changed meanwhile: in words that no index serves, for by
+# another index each row that is old enough would be compared with all that were chosen.
 _DELETE = """
-DELETE FROM {table} WHERE {rows} AND {column} < :before AND {which}
+DELETE FROM {table} WHERE {rows} AND CASE WHEN {column} < :before AND {which} THEN 1 ELSE 0 END = 1
 RETURNING 1 AS gone
 """
 _OLDEST = "SELECT {row} FROM {table} WHERE {column} < :before AND {which} ORDER BY {column} LIMIT :most"
-_ROWS = {"sqlite": ("rowid", "rowid IN ({oldest})"), "postgresql": ("ctid", "ctid = ANY(ARRAY({oldest}))")}
+_ROWS = {"sqlite": "rowid IN ({oldest})", "postgresql": "ctid = ANY(ARRAY({oldest}))"}
 _NIGHT = "SELECT value FROM installation WHERE name = 'cleaned'"
 _MARK = """
 INSERT INTO installation (name, value) VALUES ('cleaned', :night) ON CONFLICT (name) DO UPDATE SET value = :night
@@ -138,9 +141,8 @@ LIVES: Final = (
 
 def deletion(life: Life, dialect: str) -> str:
     """Return the statement that deletes the oldest of the rows that are older than their life."""
-    row, rows = _ROWS[dialect]
     parts = {"table": life.table, "column": life.column, "which": life.which}
-    return _DELETE.format(rows=rows.format(oldest=_OLDEST.format(row=row, **parts)), **parts)
+    return _DELETE.format(rows=_ROWS[dialect].format(oldest=_OLDEST.format(row=ROW[dialect], **parts)), **parts)
 
 
 class RetentionRepository:

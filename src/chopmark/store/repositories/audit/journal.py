@@ -8,14 +8,9 @@ from collections.abc import Collection
 from chopmark.core.types import CertificateState, Serial
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, whole
+from chopmark.store.repositories.listed import LISTED
 
-_STATES = {
-    "postgresql": """
-SELECT serial, state FROM certificates
-WHERE serial = ANY(ARRAY(SELECT json_array_elements_text(CAST(:serials AS JSON))))
-""",
-    "sqlite": "SELECT serial, state FROM certificates WHERE serial IN (SELECT value FROM json_each(:serials))",
-}
+_STATES = "SELECT serial, state FROM certificates WHERE serial {listed}"
 
 
 class JournaledRepository:
@@ -26,10 +21,10 @@ class JournaledRepository:
 
     async def states(self, serials: Collection[Serial]) -> dict[Serial, CertificateState]:
         """Return the states of those of the certificates that the database has."""
-        sql = _STATES[self._engine.dialect]
+        sql = _STATES.format(listed=LISTED[self._engine.dialect])
 
         def script() -> Script[dict[Serial, CertificateState]]:
-            rows = yield whole(sql, serials=json.dumps(sorted(serials)))
+            rows = yield whole(sql, listed=json.dumps(sorted(serials)))
             return {Serial(row["serial"]): CertificateState(row["state"]) for row in rows}
 
         return await self._engine.read(script) if serials else {}

@@ -12,6 +12,7 @@ from chopmark.store.engine.columns import SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, whole
 from chopmark.store.repositories.leases import LOCK
+from chopmark.store.repositories.listed import CHOSEN, ROW
 
 AT_ONCE: Final = 20
 # `due_at` is when it is said next; none when it has been said and does not repeat. New: now. What is over and comes
@@ -38,12 +39,12 @@ _KNOWN: Final = f"kind IN ({', '.join(repr(kind.value) for kind in AlarmKind)})"
 """Alarms of other kinds were raised by a later release, and only that one can tell them."""
 _CLAIM = f"""
 WITH chosen AS MATERIALIZED (
-  SELECT subject, kind FROM alarms
+  SELECT {{row}} AS place FROM alarms
   WHERE (due_at <= :now OR due_at > :far) AND (leased_until <= :now OR leased_until > :longest) AND {_KNOWN}
   ORDER BY due_at LIMIT :most {{lock}}
 )
 UPDATE alarms SET leased_until = :until
-WHERE (subject, kind) IN (SELECT subject, kind FROM chosen) AND (leased_until <= :now OR leased_until > :longest)
+WHERE {{row}} {{chosen}} AND (leased_until <= :now OR leased_until > :longest)
 RETURNING subject, kind, facts, grade, since, well_at, said_at
 """
 _RENEW = """
@@ -94,7 +95,8 @@ class AlarmRepository:
 
     async def claim(self, now: datetime, lease_s: int) -> list[Due]:
         """As `AlarmStore.claim`. What is due in more than two days was written by a clock that was wrong: it is due."""
-        claim = _CLAIM.format(lock=LOCK[self._engine.dialect])
+        dialect = self._engine.dialect
+        claim = _CLAIM.format(lock=LOCK[dialect], row=ROW[dialect], chosen=CHOSEN[dialect])
         until = ms(now) + lease_s * 1000
         times = {"until": until, "longest": until + SKEW_MS, "now": ms(now), "far": ms(now) + 2 * span(AGAIN)}
 

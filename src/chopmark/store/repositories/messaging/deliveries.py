@@ -14,6 +14,7 @@ from chopmark.store.engine.columns import ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Script, at_once, guard, in_turn, query, whole
 from chopmark.store.repositories.leases import LOCK
+from chopmark.store.repositories.listed import CHOSEN, ROW
 from chopmark.store.repositories.unreachable import IN_PLACE, RETURNED
 
 # What stands as begun was begun by a process that is gone, or by one that still waits: either way nobody else begins.
@@ -41,14 +42,14 @@ WHERE {which} AND (d.report IS NULL OR (d.report <> 'delivered' AND CAST(:state 
 RETURNING message
 """
 _SAID = """
+WITH chosen AS MATERIALIZED (SELECT d.message AS place FROM deliveries d WHERE {which})
 UPDATE work SET outcome = :outcome
-WHERE id IN (SELECT d.message FROM deliveries d WHERE {which})
-  AND done_at IS NOT NULL AND outcome IN ('sent', 'failed:reported')
+WHERE id {chosen} AND COALESCE(done_at, -1) >= 0 AND outcome IN ('sent', 'failed:reported')
 """
 # A gateway names a message by its own id. A mail that comes back names it by ours, and proves that it was taken, also
 # where the answer of the mail server was lost.
 _BY_PROVIDER = "d.gateway = :gateway AND d.provider_id = :provider AND d.fate = 'taken'"
-_BY_MESSAGE = "d.gateway = :gateway AND d.message = :message AND d.fate IN ('taken', 'unknown', 'begun')"
+_BY_MESSAGE = "d.gateway || '' = :gateway AND d.message = :message AND d.fate IN ('taken', 'unknown', 'begun')"
 # A notice by mail may be sent again, so no attempt of it was stored.
 _NOTICED = """
 INSERT INTO deliveries (message, gateway, fate, tries, begun_at, ended_at)
@@ -70,26 +71,30 @@ ON CONFLICT (gateway, provider_id) DO UPDATE SET state = excluded.state, detail 
 WHERE early_reports.state <> 'delivered' AND excluded.state = 'delivered'
 """
 _ARRIVED_EARLY = """
-SELECT e.gateway, e.provider_id, e.state, e.detail FROM early_reports e JOIN deliveries d
-  ON d.gateway = e.gateway AND d.provider_id = e.provider_id AND d.fate = 'taken'
+SELECT e.gateway, e.provider_id, e.state, e.detail FROM early_reports e
+WHERE EXISTS (SELECT 1 FROM deliveries d
+  WHERE d.gateway = e.gateway AND d.provider_id = e.provider_id AND d.fate = 'taken' LIMIT 1 OFFSET 0)
 LIMIT :most
 """
 _FORGET_EARLY = "DELETE FROM early_reports WHERE gateway = :gateway AND provider_id = :provider"
 # A report that came between the gateway's answer and the end of the row of work did not find that row ended.
 _SETTLE = """
+WITH chosen AS MATERIALIZED (
+  SELECT message AS place FROM deliveries
+  WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered'
+)
 UPDATE work SET outcome = 'failed:reported'
-WHERE id IN (SELECT message FROM deliveries WHERE report IS NOT NULL AND reported_at > :since AND report <> 'delivered')
-  AND outcome = 'sent' AND done_at IS NOT NULL
+WHERE id {chosen} AND outcome = 'sent' AND COALESCE(done_at, -1) >= 0
 """
 _UNREPORTED = """
 WITH chosen AS MATERIALIZED (
-  SELECT message, gateway FROM deliveries
+  SELECT {row} AS place FROM deliveries
   WHERE fate = 'taken' AND report IS NULL AND begun_at > :oldest AND provider_id IS NOT NULL
     AND gateway IN ({gateways})
     AND CASE WHEN asked_at IS NULL THEN ended_at + :first ELSE asked_at + asked_at - ended_at END <= :now
   ORDER BY begun_at LIMIT :most {lock}
 )
-UPDATE deliveries SET asked_at = :now WHERE (message, gateway) IN (SELECT message, gateway FROM chosen)
+UPDATE deliveries SET asked_at = :now WHERE {row} {chosen}
 RETURNING gateway, provider_id
 """
 # A reminder that did not arrive within a day tells that nothing arrives at this contact, and so does a notice. A code's
@@ -166,7 +171,7 @@ class DeliveryRepository:
         said = {"state": report.state.value, "detail": report.detail, "now": ms(now), **named}
 
         def script() -> Script[bool]:
-            if (yield from at_once(*_ending(_BY_PROVIDER, report, now, named))) is not None:
+            if (yield from at_once(*self._ending(_BY_PROVIDER, report, now, named))) is not None:
                 return True
             yield query(_EARLY, **said)
             return False
@@ -178,7 +183,7 @@ class DeliveryRepository:
         named = {"gateway": gateway, "message": message}
 
         def ended() -> Script[bool]:
-            return (yield from at_once(*_ending(_BY_MESSAGE, report, now, named))) is not None
+            return (yield from at_once(*self._ending(_BY_MESSAGE, report, now, named))) is not None
 
         def noticed() -> Script[bool]:
             return bool((yield whole(_NOTICED, now=ms(now), **named)))
@@ -189,17 +194,18 @@ class DeliveryRepository:
 
     async def settle(self, now: datetime) -> int:
         """As `ReportStore.settle`."""
+        settled = _SETTLE.format(chosen=CHOSEN[self._engine.dialect])
 
         def script() -> Script[int]:
             rows = yield query(_ARRIVED_EARLY, most=SETTLED_AT_ONCE)
             for row in rows:
                 named = {"gateway": row["gateway"], "provider": row["provider_id"]}
                 report = Report(row["provider_id"], ReportState(row["state"]), row["detail"])
-                found, *others = _ending(_BY_PROVIDER, report, now, named)
+                found, *others = self._ending(_BY_PROVIDER, report, now, named)
                 if (yield replace(found, guard=False)):
                     yield from in_turn(tuple(others))
                 yield query(_FORGET_EARLY, **named)
-            yield query(_SETTLE, since=ms(now) - span(SETTLED_WITHIN))
+            yield query(settled, since=ms(now) - span(SETTLED_WITHIN))
             return len(rows)
 
         return await self._engine.run(script)
@@ -209,8 +215,9 @@ class DeliveryRepository:
         if not gateways:
             return []
         names = {f"gateway{number}": name for number, name in enumerate(gateways)}
-        lock = LOCK[self._engine.dialect]
-        sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), lock=lock)
+        dialect = self._engine.dialect
+        parts = {"lock": LOCK[dialect], "row": ROW[dialect], "chosen": CHOSEN[dialect]}
+        sql = _UNREPORTED.format(gateways=", ".join(f":{name}" for name in names), **parts)
         times = {"now": ms(now), "oldest": ms(now) - span(ASKED_FOR), "first": span(FIRST_ASKED)}
 
         def script() -> Script[list[Unreported]]:
@@ -219,19 +226,18 @@ class DeliveryRepository:
 
         return await self._engine.run(script)
 
+    def _ending(self, which: str, report: Report, now: datetime, named: dict[str, str]) -> tuple[Query, ...]:
+        """Return the statements that add a report to its message, the first being the guard.
 
-def _ending(which: str, report: Report, now: datetime, named: dict[str, str]) -> tuple[Query, ...]:
-    """Return the statements that add a report to its message, the first being the guard.
-
-    The others write what the report means for the page of a code, and for the contact: that nothing arrives there, or
-    that something did.
-    """
-    state = report.state
-    said = {"state": state.value, "detail": report.detail, "now": ms(now), **named}
-    ending = (
-        guard(_REPORTED.format(which=which), **said),
-        query(_SAID.format(which=which), outcome=_OUTCOMES[state.value], **named),
-    )
-    if state in _WHY:
-        return (*ending, query(_DEAD.format(which=which), why=_WHY[state], now=ms(now), **named))
-    return (*ending, query(_FREED.format(which=which), **named)) if state is ReportState.DELIVERED else ending
+        The others write what the report means for the page of a code, and for the contact: that nothing arrives there,
+        or that something did.
+        """
+        state, chosen = report.state, CHOSEN[self._engine.dialect]
+        said = {"state": state.value, "detail": report.detail, "now": ms(now), **named}
+        ending = (
+            guard(_REPORTED.format(which=which), **said),
+            query(_SAID.format(which=which, chosen=chosen), outcome=_OUTCOMES[state.value], **named),
+        )
+        if state in _WHY:
+            return (*ending, query(_DEAD.format(which=which), why=_WHY[state], now=ms(now), **named))
+        return (*ending, query(_FREED.format(which=which), **named)) if state is ReportState.DELIVERED else ending

@@ -9,13 +9,10 @@ from chopmark.ra.dispatch import Papers, stream_of
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, query
 from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.listed import LISTED
 from chopmark.store.repositories.records import tip_of
 from chopmark.store.repositories.stepup.challenges import challenge_of
 
-_LISTED = {
-    "sqlite": "IN (SELECT value FROM json_each(:listed))",
-    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
-}
 _CONTACTS = """
 SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
 FROM contacts WHERE customer {listed}
@@ -40,7 +37,7 @@ class DispatchRepository:
 
     async def papers(self, works: Sequence[OutboxJob]) -> Papers:
         """Return contacts, challenges and tips of audit streams for the messages of these rows."""
-        listed = _LISTED[self._engine.dialect]
+        listed = LISTED[self._engine.dialect]
         parts: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=_list(work.customer for work in works)),
             query(_CHALLENGES.format(listed=listed), listed=_list(work.challenge for work in works)),

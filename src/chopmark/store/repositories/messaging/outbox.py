@@ -13,6 +13,7 @@ from chopmark.store.engine.columns import SKEW_MS, moment, moment_or_none, ms, m
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Notify, Query, Row, Script, at_once, guard, in_turn, query, whole
 from chopmark.store.repositories.leases import LOCK
+from chopmark.store.repositories.listed import CHOSEN, LISTED
 from chopmark.store.repositories.records import write_with_record
 
 WORK_CHANNEL = "work"
@@ -29,13 +30,13 @@ LONGEST_WAIT_MS = 3_600_000
 now."""
 _CLAIM = """
 WITH chosen AS MATERIALIZED (
-  SELECT id FROM work
+  SELECT id AS place FROM work
   WHERE done_at IS NULL AND (not_before <= :now OR not_before > :longest_wait)
     AND (leased_until <= :now OR leased_until > :longest) AND kind IN ({kinds})
   ORDER BY not_before LIMIT :most {lock}
 )
 UPDATE work SET holder = :holder, leased_until = :until, attempts = attempts + 1
-WHERE id IN (SELECT id FROM chosen) AND done_at IS NULL AND (leased_until <= :now OR leased_until > :longest)
+WHERE id {chosen} AND COALESCE(done_at, -1) = -1 AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, kind, customer, order_id, challenge, channel, contact_version, facts, attempts, not_before, expires_at
 """
 _DONE = """
@@ -44,12 +45,8 @@ WHERE id = :id AND holder = :holder AND done_at IS NULL AND leased_until > 0 RET
 """
 _DONE_ALL = """
 UPDATE work SET done_at = :now, outcome = :outcome, leased_until = 0
-WHERE id {listed} AND holder = :holder AND done_at IS NULL AND leased_until > 0 RETURNING id
+WHERE id {listed} AND holder = :holder AND COALESCE(done_at, -1) = -1 AND leased_until > 0 RETURNING id
 """
-_LISTED = {
-    "sqlite": "IN (SELECT value FROM json_each(:ids))",
-    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:ids AS json))))",
-}
 _RETRY = """
 UPDATE work SET not_before = :at, outcome = :outcome, leased_until = 0, holder = NULL
 WHERE id = :id AND holder = :holder AND done_at IS NULL RETURNING id
@@ -116,7 +113,8 @@ class OutboxRepository:
     ) -> list[OutboxJob]:
         """Lease up to `limit` due rows, oldest first. No row is leased to two holders."""
         names = {f"kind{index}": kind.value for index, kind in enumerate(kinds)}
-        sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), lock=LOCK[self._engine.dialect])
+        parts = {"lock": LOCK[self._engine.dialect], "chosen": CHOSEN[self._engine.dialect]}
+        sql = _CLAIM.format(kinds=", ".join(f":{name}" for name in names), **parts)
 
         def script() -> Script[list[OutboxJob]]:
             until = ms(now) + lease_s * 1000
@@ -151,11 +149,11 @@ class OutboxRepository:
 
     async def done_all(self, works: Sequence[OutboxJob], holder: str, now: datetime, outcome: str) -> int:
         """Close rows that have no record of their own. Return how many; rows whose lease is lost stay open."""
-        sql = _DONE_ALL.format(listed=_LISTED[self._engine.dialect])
-        ids = json.dumps([work.id for work in works])
+        sql = _DONE_ALL.format(listed=LISTED[self._engine.dialect])
+        listed = json.dumps([work.id for work in works])
 
         def script() -> Script[int]:
-            return len((yield whole(sql, ids=ids, holder=holder, now=ms(now), outcome=outcome)))
+            return len((yield whole(sql, listed=listed, holder=holder, now=ms(now), outcome=outcome)))
 
         return await self._engine.run(script)
 

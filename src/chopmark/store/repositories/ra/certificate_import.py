@@ -15,29 +15,26 @@ from chopmark.ra.imported import Fingerprint, ImportedCertificate
 from chopmark.store.engine.columns import blobs, ms
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Batch, Row, Script, Value, guard, query
+from chopmark.store.repositories.listed import LISTED
 from chopmark.store.repositories.ra.imported_certificates import COUNTS
 from chopmark.store.repositories.records import write_with_record
 
-_AMONG = {
-    "sqlite": "IN (SELECT value FROM json_each(:listed))",
-    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
-}
 _ATTEMPTS = 3
-_PERSONS = "SELECT person_id_hash AS named, id AS customer FROM customers WHERE person_id_hash {among}"
-_CUSTOMERS = "SELECT id AS named, id AS customer FROM customers WHERE id {among}"
-_ACCOUNTS = "SELECT number AS named, customer FROM accounts WHERE number {among}"
-_THERE = f"SELECT i.fingerprint FROM imported_certificates i WHERE i.fingerprint {{among}} AND {COUNTS}"
+_PERSONS = "SELECT person_id_hash AS named, id AS customer FROM customers WHERE person_id_hash {listed}"
+_CUSTOMERS = "SELECT id AS named, id AS customer FROM customers WHERE id {listed}"
+_ACCOUNTS = "SELECT number AS named, customer FROM accounts WHERE number {listed}"
+_THERE = f"SELECT i.fingerprint FROM imported_certificates i WHERE i.fingerprint {{listed}} AND {COUNTS}"
 _KEYS = f"""
-SELECT spki_sha256, customer FROM keys WHERE spki_sha256 {{among}}
-UNION SELECT spki_sha256, customer FROM holdings WHERE spki_sha256 {{among}}
-UNION SELECT i.spki_sha256, i.customer FROM imported_certificates i WHERE i.spki_sha256 {{among}} AND {COUNTS}
+SELECT spki_sha256, customer FROM keys WHERE spki_sha256 {{listed}}
+UNION SELECT spki_sha256, customer FROM holdings WHERE spki_sha256 {{listed}}
+UNION SELECT i.spki_sha256, i.customer FROM imported_certificates i WHERE i.spki_sha256 {{listed}} AND {COUNTS}
 """
 _BLOCKED = """
-SELECT spki_sha256 FROM blocked_keys WHERE spki_sha256 {among}
-UNION SELECT spki_sha256 FROM keys WHERE spki_sha256 {among} AND blocked IS NOT NULL
+SELECT spki_sha256 FROM blocked_keys WHERE spki_sha256 {listed}
+UNION SELECT spki_sha256 FROM keys WHERE spki_sha256 {listed} AND blocked IS NOT NULL
 """
 _CERTIFIED = (
-    "SELECT customer FROM holdings WHERE customer {among} AND state IN ('active', 'held') AND not_after >= :now"
+    "SELECT customer FROM holdings WHERE customer {listed} AND state IN ('active', 'held') AND not_after + 0 >= :now"
 )
 _UNFINISHED = "SELECT run, done FROM certificate_imports WHERE input_sha256 = :input AND state = 'staging'"
 _GIVE_UP_OTHERS = "UPDATE certificate_imports SET state = 'given_up' WHERE state = 'staging' AND input_sha256 <> :input"
@@ -65,9 +62,10 @@ ON CONFLICT (fingerprint) DO UPDATE SET customer = excluded.customer, account = 
   run = excluded.run
 WHERE NOT {COUNTS}
 """
-_LEAVE_OUT = "DELETE FROM imported_certificates WHERE run = :run AND spki_sha256 {among}"
+_LEAVE_OUT = "DELETE FROM imported_certificates WHERE run || '' = :run AND spki_sha256 {listed}"
 _SHARED = """
-SELECT spki_sha256 FROM imported_certificates WHERE run = :run
+WITH staged AS MATERIALIZED (SELECT spki_sha256, customer FROM imported_certificates WHERE run = :run)
+SELECT spki_sha256 FROM staged
 GROUP BY spki_sha256 HAVING COUNT(DISTINCT customer) > 1 LIMIT :most
 """
 _FINISH = """
@@ -82,7 +80,7 @@ class CertificateImportRegistry:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._among = _AMONG[engine.dialect]
+        self._named = LISTED[engine.dialect]
 
     async def known(self, asked: Asked, now: datetime) -> Known:
         """As `ImportRegistry.known`."""
@@ -113,7 +111,7 @@ class CertificateImportRegistry:
     def _listed(self, sql: str, values: Collection[str], **more: Value) -> Script[list[Row]]:
         if not values:
             return []
-        return (yield query(sql.format(among=self._among), listed=json.dumps(sorted(values)), **more))
+        return (yield query(sql.format(listed=self._named), listed=json.dumps(sorted(values)), **more))
 
     async def begin(self, run: str, input_sha256: str, staff: str, now: datetime) -> Begun:
         """As `ImportRegistry.begin`."""
@@ -159,7 +157,7 @@ class CertificateImportRegistry:
         """As `ImportRegistry.leave_out`."""
 
         def script() -> Script[None]:
-            yield query(_LEAVE_OUT.format(among=self._among), run=run, listed=json.dumps(sorted(keys)))
+            yield query(_LEAVE_OUT.format(listed=self._named), run=run, listed=json.dumps(sorted(keys)))
 
         await self._engine.run(script)
 

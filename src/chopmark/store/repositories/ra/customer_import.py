@@ -26,18 +26,11 @@ from chopmark.store.engine.columns import moment, moment_or_none, ms, span
 from chopmark.store.engine.port import Clash, Engine
 from chopmark.store.engine.script import Batch, Query, Row, Script, Value, query
 from chopmark.store.repositories.identity.customers import contact_of
+from chopmark.store.repositories.listed import LISTED
 from chopmark.store.repositories.messaging.outbox import queue
 from chopmark.store.repositories.records import append
 
-_LISTED = {
-    "sqlite": "(SELECT value FROM json_each(:listed))",
-    "postgresql": "(SELECT json_array_elements_text(CAST(:listed AS json)))",
-}
-_AMONG = {
-    "sqlite": "IN (SELECT value FROM json_each(:listed))",
-    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
-}
-_LOCKED = {"sqlite": "", "postgresql": " FOR UPDATE"}
+_LOCKED = {"sqlite": "", "postgresql": "FOR UPDATE"}
 _TAKEN = Refusal(
     Kind.CONFLICT, text("This file is being imported by somebody else at this moment."), field="file", code="importing"
 )
@@ -122,13 +115,23 @@ SELECT value, customer FROM (
   WHERE b.kind = :kind AND b.value {listed}
 ) ranked WHERE place <= 5 ORDER BY value, customer
 """
+_PERSONS = "SELECT person_id_hash, id FROM customers WHERE person_id_hash {listed}"
+_NUMBERS = "SELECT number, customer FROM accounts WHERE number {listed}"
+_TIPS = "SELECT chain, version, tip FROM chains WHERE chain {listed}"
+_CUSTOMERS = """
+SELECT id, person_kind, person_id_hash, person_id_sealed, name_sealed, birth_date_sealed, version
+FROM customers WHERE id {listed}
+"""
+_ACCOUNTS = "SELECT customer, number, kind FROM accounts WHERE customer {listed} ORDER BY customer, position"
+_VERSIONS = "SELECT id, version FROM customers WHERE id {listed} ORDER BY id {locked}"
+_CONTACT_VERSIONS = "SELECT customer, channel, version FROM contacts WHERE customer {listed}"
 _PRESENT = """
 SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
 FROM contacts WHERE customer {listed} ORDER BY customer, channel
 """
 _LATE = """
 SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at
-FROM former_contacts WHERE customer {listed} AND ended_at > :since ORDER BY ended_at DESC, customer, channel
+FROM former_contacts WHERE customer {listed} AND ended_at + 0 > :since ORDER BY ended_at DESC, customer, channel
 """
 
 
@@ -137,9 +140,7 @@ class SqlRegistry:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._listed = _LISTED[engine.dialect]
-        self._among = _AMONG[engine.dialect]
-        self._locked = _LOCKED[engine.dialect]
+        self._named = {"listed": LISTED[engine.dialect], "locked": _LOCKED[engine.dialect]}
 
     async def owners(
         self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber], destinations: Sequence[str]
@@ -163,7 +164,7 @@ class SqlRegistry:
 
     async def tips(self, chains: Sequence[StreamId]) -> dict[StreamId, Tip]:
         """As `Registry.tips`."""
-        sql = f"SELECT chain, version, tip FROM chains WHERE chain IN {self._listed}"
+        sql = _TIPS.format(**self._named)
         rows = await self._engine.read(_rows, query(sql, listed=json.dumps(list(chains))))
         return {chain: Tip(chain, 0, GENESIS) for chain in chains} | {
             StreamId(row["chain"]): Tip(StreamId(row["chain"]), row["version"], bytes(row["tip"])) for row in rows
@@ -191,16 +192,10 @@ class SqlRegistry:
     def _owners(
         self, person_id_hashes: Sequence[str], accounts: Sequence[AccountNumber], destinations: Sequence[str]
     ) -> Script[Owners]:
-        persons = yield query(
-            f"SELECT person_id_hash, id FROM customers WHERE person_id_hash IN {self._listed}",
-            listed=json.dumps(list(person_id_hashes)),
-        )
-        numbers = yield query(
-            f"SELECT number, customer FROM accounts WHERE number IN {self._listed}", listed=json.dumps(list(accounts))
-        )
-        shared = yield query(
-            _SHARING.format(listed=self._among), kind=Trait.CONTACT.value, listed=json.dumps(list(destinations))
-        )
+        persons = yield query(_PERSONS.format(**self._named), listed=json.dumps(list(person_id_hashes)))
+        numbers = yield query(_NUMBERS.format(**self._named), listed=json.dumps(list(accounts)))
+        listed = json.dumps(list(destinations))
+        shared = yield query(_SHARING.format(**self._named), kind=Trait.CONTACT.value, listed=listed)
         sharing: dict[str, tuple[CustomerId, ...]] = {}
         for row in shared:
             sharing[row["value"]] = (*sharing.get(row["value"], ()), CustomerId(row["customer"]))
@@ -212,7 +207,7 @@ class SqlRegistry:
 
     def _past(self, borne: Sequence[Borne], customers: Sequence[CustomerId], run: str, since: int) -> Script[Past]:
         listed = json.dumps(sorted({one.value for one in borne}))
-        rows = (yield query(_BEARERS.format(listed=self._among), run=run, listed=listed)) if borne else []
+        rows = (yield query(_BEARERS.format(**self._named), run=run, listed=listed)) if borne else []
         wanted, bearers = set(borne), dict[Borne, set[CustomerId]]()
         for row in rows:
             found = Borne(Trait(row["kind"]), row["value"])
@@ -222,30 +217,19 @@ class SqlRegistry:
         contacts: dict[CustomerId, tuple[ContactRow, ...]] = {}
         if concerned:
             listed = json.dumps(sorted(concerned))
-            there = yield query(_PRESENT.format(listed=self._among), listed=listed)
-            late = yield query(_LATE.format(listed=self._among), since=since, listed=listed)
+            there = yield query(_PRESENT.format(**self._named), listed=listed)
+            late = yield query(_LATE.format(**self._named), since=since, listed=listed)
             for contact in map(contact_of, (*there, *late)):
                 contacts[contact.customer] = (*contacts.get(contact.customer, ()), contact)
         return Past({one: frozenset(who) for one, who in bearers.items()}, contacts)
 
     def _standing(self, customers: Sequence[CustomerId]) -> Script[dict[CustomerId, DirectoryState]]:
         listed = json.dumps(list(customers))
-        rows = yield query(
-            "SELECT id, person_kind, person_id_hash, person_id_sealed, name_sealed, birth_date_sealed, version"
-            f" FROM customers WHERE id IN {self._listed}",
-            listed=listed,
-        )
+        rows = yield query(_CUSTOMERS.format(**self._named), listed=listed)
         if not rows:
             return {}
-        contacts = yield query(
-            "SELECT customer, channel, version, value_sealed, destination_hash, verified_at, cool_until, disputed_at"
-            f" FROM contacts WHERE customer IN {self._listed} ORDER BY customer",
-            listed=listed,
-        )
-        accounts = yield query(
-            f"SELECT customer, number, kind FROM accounts WHERE customer IN {self._listed} ORDER BY customer, position",
-            listed=listed,
-        )
+        contacts = yield query(_PRESENT.format(**self._named), listed=listed)
+        accounts = yield query(_ACCOUNTS.format(**self._named), listed=listed)
         of_contacts, of_accounts = _by_customer(contacts), _by_customer(accounts)
         return {
             CustomerId(row["id"]): DirectoryState(
@@ -281,12 +265,8 @@ class SqlRegistry:
     def _unmoved(self, changes: Changes) -> Script[None]:
         """Lock the known customers, and raise StandingMoved when one of them was changed since it was read."""
         listed = json.dumps(list(changes.known))
-        rows = yield query(
-            f"SELECT id, version FROM customers WHERE id IN {self._listed} ORDER BY id{self._locked}", listed=listed
-        )
-        contacts = yield query(
-            f"SELECT customer, channel, version FROM contacts WHERE customer IN {self._listed}", listed=listed
-        )
+        rows = yield query(_VERSIONS.format(**self._named), listed=listed)
+        contacts = yield query(_CONTACT_VERSIONS.format(**self._named), listed=listed)
         found = {(row["id"], "", row["version"]) for row in rows}
         found |= {(row["customer"], row["channel"], row["version"]) for row in contacts}
         wanted: set[tuple[str, str, int]] = set()

@@ -15,8 +15,8 @@ from chopmark.store.repositories.records import write_with_record
 IMPORTED = """i.fingerprint, i.issuer, i.serial, i.customer, i.account, i.profile, i.way, i.spki_sha256, i.der, i.chain,
   i.not_before, i.not_after, i.state, i.reason, i.ended_at, i.superseded_by, i.imported_at, i.run, i.revoke_after,
   i.revoked_there_at"""
-COUNTS = "EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live')"
-"""Guard: the row's import is finished."""
+COUNTS = "EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live' LIMIT 1 OFFSET 0)"
+"""Guard: the row's import is finished. It is looked up row by row (`listed`)."""
 _FROM = f"SELECT {IMPORTED} FROM imported_certificates i WHERE {COUNTS}"
 _LIVING = f"{_FROM} AND i.customer = :customer AND i.state = 'active' ORDER BY i.not_after DESC, i.fingerprint"
 _GET = f"{_FROM} AND i.fingerprint = :fingerprint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 
 from chopmark.audit.journal import Deed, Line
@@ -11,8 +12,8 @@ from chopmark.ra.model import Order
 from chopmark.store.engine.columns import ms, ms_or_none, span, words
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Script, Value, query
-from chopmark.store.repositories.among import AMONG, listed
 from chopmark.store.repositories.ca.certificates import HOLD, RELEASE, REVOKE
+from chopmark.store.repositories.listed import LISTED
 from chopmark.store.repositories.ra.order_rows import ORDER_COLUMNS, order_of
 from chopmark.store.repositories.records import again, append
 from chopmark.store.repositories.va.answers import CHANGED
@@ -23,7 +24,7 @@ SELECT {ORDER_COLUMNS} FROM orders
 WHERE customer = :customer AND profile = :profile AND id <> :id AND operation <> 'revoke'
   AND state IN ('open', 'bound', 'coded', 'checked', 'submitted', 'pending', 'issued')
 """
-_UNPROVED = "SELECT id FROM orders WHERE id {among} AND state = 'issued'"
+_UNPROVED = "SELECT id FROM orders WHERE id {listed} AND state || '' = 'issued'"
 _ENTER = """
 INSERT INTO orders (id, customer, operation, reason, account, profile, key_home, state, login_factors, policy,
   created_at, expires_at, birth_date_asked, old_serial, spki_sha256, csr, bound_at, code_channel, coded_at, checked_at,
@@ -79,8 +80,8 @@ class ReentryRepository:
         """Return those of these orders whose certificate is issued and not active."""
 
         def script() -> Script[set[OrderId]]:
-            sql = _UNPROVED.format(among=AMONG[self._engine.dialect])
-            return {OrderId(row["id"]) for row in (yield query(sql, listed=listed(orders)))}
+            sql = _UNPROVED.format(listed=LISTED[self._engine.dialect])
+            return {OrderId(row["id"]) for row in (yield query(sql, listed=json.dumps(sorted(orders))))}
 
         return await self._engine.read(script)
 

@@ -2,7 +2,7 @@
 
 Living is a certificate that is active and that nothing has replaced. An imported one is replaced by a certificate of
 ours with the same profile, and by an imported one that ends later, where both are for the same account or one of them
-for none.
+for none. Except where they are asked for in the order of their end, they are found by their customer (`listed`).
 """
 
 from chopmark.core.types import AccountNumber, CustomerId
@@ -14,28 +14,31 @@ from chopmark.store.engine.script import Row
 _OWN = """
 SELECT h.serial AS certificate, h.customer AS customer, h.not_after AS not_after, h.account AS account,
   CAST(NULL AS TEXT) AS issuer, CAST(NULL AS TEXT) AS serial_there, CAST(NULL AS TEXT) AS way{der}
-FROM holdings h WHERE h.state = 'active' AND {condition}"""
+FROM holdings h WHERE {active} AND {condition}"""
 _IMPORTED = """
 SELECT i.fingerprint AS certificate, i.customer AS customer, i.not_after AS not_after, i.account AS account,
   i.issuer AS issuer, i.serial AS serial_there, i.way AS way{der}
 FROM imported_certificates i
-WHERE i.state = 'active' AND {condition}
-  AND EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live')
+WHERE {active} AND {condition}
+  AND EXISTS (SELECT 1 FROM certificate_imports r WHERE r.run = i.run AND r.state = 'live' LIMIT 1 OFFSET 0)
   AND NOT EXISTS (SELECT 1 FROM holdings g
-    WHERE g.customer = i.customer AND g.profile = i.profile AND g.state = 'active')
+    WHERE g.customer = i.customer AND g.profile || '' = i.profile AND g.state || '' = 'active' LIMIT 1 OFFSET 0)
   AND NOT EXISTS (SELECT 1 FROM imported_certificates j
-    JOIN certificate_imports s ON s.run = j.run AND s.state = 'live'
-    WHERE j.customer = i.customer AND j.profile = i.profile AND j.state = 'active'
+    JOIN certificate_imports s ON s.run = j.run || '' AND s.state = 'live'
+    WHERE j.customer = i.customer AND j.profile = i.profile AND j.state || '' = 'active'
       AND (j.account = i.account OR j.account IS NULL OR i.account IS NULL)
-      AND (j.not_after > i.not_after OR (j.not_after = i.not_after AND j.fingerprint > i.fingerprint)))"""
+      AND (j.not_after > i.not_after OR (j.not_after = i.not_after AND j.fingerprint > i.fingerprint))
+    LIMIT 1 OFFSET 0)"""
 
 
 def living(condition: str, *, whole: bool = False) -> str:
     """Return the SELECT of living certificates that meet a condition; `whole`: with the DER of the imported ones.
 
-    In the condition `{c}` stands for the table of certificates, and `{id}` for the column that names one.
+    They are found by the condition alone (`listed`). In it `{c}` stands for the table of certificates, and `{id}` for
+    the column that names one.
     """
-    return f"{_leg(_OWN, condition, whole=whole)}\nUNION ALL{_leg(_IMPORTED, condition, whole=whole)}"
+    own, imported = (_leg(half, condition, "{c}.state || '' = 'active'", whole=whole) for half in (_OWN, _IMPORTED))
+    return f"{own}\nUNION ALL{imported}"
 
 
 def first_living(condition: str) -> str:
@@ -44,13 +47,14 @@ def first_living(condition: str) -> str:
     Each half is ordered and cut by its own index, so that a batch costs the same however many there are.
     """
     order = "ORDER BY not_after, certificate LIMIT :most"
-    own, imported = _leg(_OWN, condition), _leg(_IMPORTED, condition)
+    own, imported = (_leg(half, condition, "{c}.state = 'active'") for half in (_OWN, _IMPORTED))
     return f"SELECT * FROM ({own} {order}) o\nUNION ALL SELECT * FROM ({imported} {order}) p\n{order}"
 
 
-def _leg(select: str, condition: str, *, whole: bool = False) -> str:
+def _leg(select: str, condition: str, active: str, *, whole: bool = False) -> str:
     table, column, der = ("h", "h.serial", "NULL") if select is _OWN else ("i", "i.fingerprint", "i.der")
-    return select.format(condition=condition.format(c=table, id=column), der=f", {der} AS der" if whole else "")
+    said = {"condition": condition.format(c=table, id=column), "active": active.format(c=table)}
+    return select.format(**said, der=f", {der} AS der" if whole else "")
 
 
 def living_of(row: Row) -> LivingCertificate:

@@ -14,6 +14,7 @@ from chopmark.store.engine.columns import ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Batch, Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take, taking
+from chopmark.store.repositories.listed import LISTED
 from chopmark.store.repositories.reminders.living import first_living, living, living_of
 
 LEASE: Final = timedelta(seconds=60)
@@ -22,15 +23,12 @@ _MOST_AT_ONCE: Final = 5_000
 _LEASE_NAME: Final = "reminders"
 _RESTORED: Final = "reminders_restored"
 _PLANNED: Final = "reminders_planned"
-LISTED: Final = {
-    "sqlite": "IN (SELECT value FROM json_each(:listed))",
-    "postgresql": "= ANY(ARRAY(SELECT json_array_elements_text(CAST(:listed AS json))))",  # an index serves it
-}
 _ENDING = first_living(
     "({c}.not_after, {id}) > (CAST(:since AS BIGINT), CAST(:after AS TEXT)) AND {c}.not_after <= :until"
 )
 _WITH_STEP = "SELECT certificate FROM reminded_certificates WHERE certificate {listed} AND step = :step"
-_DAYS = "SELECT customer, day, state FROM reminders WHERE customer {listed} AND day >= :since"
+_DAYS = "SELECT customer, day, state FROM reminders WHERE customer {listed} AND day || '' >= :since"
+_KNOWN = living("{c}.customer {{listed}} AND {c}.not_after + 0 > :now")
 _TOLD = """
 SELECT d.certificate, d.step, r.day, r.state FROM reminded_certificates d JOIN reminders r ON r.id = d.reminder
 WHERE d.certificate {listed}
@@ -133,11 +131,12 @@ class ReminderPlanRepository:
         """As `ReminderPlans.known`."""
         listed = LISTED[self._engine.dialect]
         people = json.dumps(sorted(set(customers)))
-        condition = f"{{c}}.customer {listed} AND {{c}}.not_after > :now"
         since = (today - timedelta(days=7)).isoformat()
 
         def script() -> Script[Known]:
-            certificates = [living_of(row) for row in (yield query(living(condition), listed=people, now=ms(now)))]
+            certificates = [
+                living_of(row) for row in (yield query(_KNOWN.format(listed=listed), listed=people, now=ms(now)))
+            ]
             ids = json.dumps(sorted(one.id for one in certificates))
             days = yield query(_DAYS.format(listed=listed), listed=people, since=since)
             told = yield query(_TOLD.format(listed=listed), listed=ids)

@@ -25,9 +25,9 @@ from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, query, whole
 from chopmark.store.repositories.identity.customers import contact_of
 from chopmark.store.repositories.leases import LOCK
+from chopmark.store.repositories.listed import CHOSEN, LISTED
 from chopmark.store.repositories.records import note
 from chopmark.store.repositories.reminders.living import living, living_of
-from chopmark.store.repositories.reminders.plans import LISTED
 from chopmark.store.repositories.unreachable import IN_PLACE, RETURNED
 
 LEASE: Final = timedelta(seconds=60)
@@ -35,11 +35,11 @@ LONGEST_RETRY_MS: Final = 3_600_000
 """A reminder waits no longer between two attempts: what is due later was written by a machine whose clock was wrong."""
 _MINUTE: Final = timedelta(minutes=1)
 _LIVES = f"""EXISTS (SELECT 1 FROM reminded_certificates d WHERE d.reminder = r.id AND d.certificate IN (
-  SELECT certificate FROM ({living("{c}.customer = r.customer AND {c}.not_after > :now")}) l))"""
+  SELECT certificate FROM ({living("{c}.customer = r.customer AND {c}.not_after + 0 > :now")}) l) LIMIT 1 OFFSET 0)"""
 _LATE = """(r.until <= :now OR EXISTS (SELECT 1 FROM reminders n
-  WHERE n.customer = r.customer AND n.day > r.day AND n.day <= :today))"""
+  WHERE n.customer = r.customer AND n.day || '' > r.day AND n.day || '' <= :today LIMIT 1 OFFSET 0))"""
 _PAUSED = """(r.urgency < :urgent AND EXISTS (SELECT 1 FROM reminder_preferences p
-  WHERE p.customer = r.customer AND p.paused_until > :now))"""
+  WHERE p.customer = r.customer AND p.paused_until > :now LIMIT 1 OFFSET 0))"""
 _DUE = f"""r.state = 'planned' AND r.due_at <= :now
   AND (r.retry_at <= :now OR r.retry_at > CAST(:now AS BIGINT) + {LONGEST_RETRY_MS})
   AND (r.leased_until <= :now OR r.leased_until > :longest)"""
@@ -48,12 +48,12 @@ _CODES = f"""EXISTS (SELECT 1 FROM work w WHERE w.done_at IS NULL AND w.kind = '
 # Whoever held a lease and did not close the row may have sent it.
 _SWEEP = """
 WITH chosen AS MATERIALIZED (
-  SELECT r.id FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}
+  SELECT r.id AS place FROM reminders r WHERE {due} AND {which} ORDER BY r.due_at LIMIT :most {lock}
 )
 UPDATE reminders SET ended_at = :now, leased_until = 0,
   state = CASE WHEN holder IS NULL THEN CAST(:state AS TEXT) ELSE 'unknown' END,
   why = CASE WHEN holder IS NULL THEN CAST(:why AS TEXT) ELSE 'crashed' END
-WHERE id IN (SELECT id FROM chosen) AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
+WHERE id {chosen} AND state || '' = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id
 """
 _FOUND = f"""
@@ -71,13 +71,13 @@ RETURNING used
 _GIVE_BACK = "UPDATE counters SET used = used - :amount WHERE name = 'reminders:1m' AND used >= :amount"
 _CLAIM = f"""
 WITH chosen AS MATERIALIZED (
-  SELECT r.id FROM reminders r
+  SELECT r.id AS place FROM reminders r
   WHERE {_DUE} AND r.urgency >= :floor AND {_LIVES} AND NOT {_LATE} AND NOT {_PAUSED} AND NOT {_CODES}
   ORDER BY r.due_at LIMIT :most {{lock}}
 )
 UPDATE reminders SET holder = :holder, leased_until = :lease, attempts = attempts + 1,
   begun_at = CASE WHEN begun_at IS NULL OR begun_at > :now THEN :now ELSE begun_at END
-WHERE id IN (SELECT id FROM chosen) AND state = 'planned' AND (leased_until <= :now OR leased_until > :longest)
+WHERE id {{chosen}} AND state || '' = 'planned' AND (leased_until <= :now OR leased_until > :longest)
 RETURNING id, customer, day, step, urgency, until, attempts, begun_at
 """
 _CONTACTS = """
@@ -86,6 +86,7 @@ FROM contacts WHERE customer {listed}
 """
 _DEAD = "SELECT customer, channel, version, why, since FROM unreachable_contacts WHERE customer {listed}"
 _WISHES = "SELECT customer, channel, language, paused_until FROM reminder_preferences WHERE customer {listed}"
+_LIVING = living("{c}.customer {{listed}} AND {c}.not_after + 0 > :now", whole=True)
 _ATTEMPTS = "SELECT message, gateway, fate, provider_id, reason FROM deliveries WHERE message {listed}"
 # A lost lease: another process may have closed the row as unknown meanwhile. What is known for certain stands above it.
 _END = """
@@ -133,7 +134,7 @@ class ReminderQueueRepository:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = LOCK[engine.dialect]
+        self._lock = {"lock": LOCK[engine.dialect], "chosen": CHOSEN[engine.dialect]}
 
     async def sweep(self, now: datetime, today: date, urgent: Step, most: int) -> int:
         """As `ReminderQueue.sweep`."""
@@ -147,7 +148,7 @@ class ReminderQueueRepository:
         def script() -> Script[int]:
             closed = 0
             for which, why, state, values in parts:
-                sql = _SWEEP.format(due=_DUE, which=which, lock=self._lock)
+                sql = _SWEEP.format(due=_DUE, which=which, **self._lock)
                 closed += len((yield query(sql, state=state, why=why, **times, **values)))
             return closed
 
@@ -158,7 +159,7 @@ class ReminderQueueRepository:
     ) -> list[Reminder]:
         """As `ReminderQueue.claim`."""
         times = {"now": ms(now), "longest": ms(now + LEASE) + SKEW_MS}
-        claim = _CLAIM.format(lock=self._lock)
+        claim = _CLAIM.format(**self._lock)
         claimed: dict[str, str | int] = {
             "lease": ms(now + LEASE),
             "holder": holder,
@@ -187,12 +188,11 @@ class ReminderQueueRepository:
         listed = LISTED[self._engine.dialect]
         people = json.dumps(sorted({one.customer for one in reminders}))
         ids = json.dumps(sorted(one.id for one in reminders))
-        condition = f"{{c}}.customer {listed} AND {{c}}.not_after > :now"
         reads: tuple[Query, ...] = (
             query(_CONTACTS.format(listed=listed), listed=people),
             query(_DEAD.format(listed=listed), listed=people),
             query(_WISHES.format(listed=listed), listed=people),
-            query(living(condition, whole=True), listed=people, now=ms(now)),
+            query(_LIVING.format(listed=listed), listed=people, now=ms(now)),
             query(_ATTEMPTS.format(listed=listed), listed=ids),
         )
 

@@ -16,6 +16,7 @@ from chopmark.stepup.verifier import HELD, OF_BLOCK, OF_COUNTRY, pause_of
 from chopmark.store.engine.columns import AHEAD, SKEW_MS, moment, ms, span
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Query, Row, Script, at_once, guard, in_turn, query, whole
+from chopmark.store.repositories.listed import CHOSEN
 from chopmark.store.repositories.messaging.outbox import queue, queued, wake
 from chopmark.store.repositories.ra.order_rows import HELD_HERE, NOT_WAITING, by
 from chopmark.store.repositories.ra.stops import stoppable
@@ -128,10 +129,12 @@ INSERT INTO counters (name, window_start, used) VALUES (:anew, :now, 0)
 ON CONFLICT (name) DO UPDATE SET window_start = :now
 """
 _EMPTY_SENDS = """
-UPDATE counters SET used = 0
-WHERE name IN (:pause, 'send-customer:' || :customer || ':1h', 'send-customer:' || :customer || ':1d')
-  OR name IN (SELECT 'send:' || destination_hash || ':1h' FROM contacts WHERE customer = :customer)
-  OR name IN (SELECT 'send:' || destination_hash || ':1d' FROM contacts WHERE customer = :customer)
+WITH spans AS (SELECT ':1h' AS for_so_long UNION ALL SELECT ':1d'), chosen AS MATERIALIZED (
+  SELECT CAST(:pause AS TEXT) AS place
+  UNION ALL SELECT 'send-customer:' || CAST(:customer AS TEXT) || for_so_long FROM spans
+  UNION ALL SELECT 'send:' || destination_hash || for_so_long FROM contacts CROSS JOIN spans WHERE customer = :customer
+)
+UPDATE counters SET used = 0 WHERE name {chosen}
 """
 _MOVED = Refusal(
     Kind.STEP_REQUIRED, text("This step is not the next one of your order. Please go on where the order stands.")
@@ -456,10 +459,11 @@ class FailureRepository:
         self, customer: CustomerId, now: datetime, record: AuditRecord, notices: tuple[OutboxJob, ...]
     ) -> int:
         """Open every lock of a customer and forget failures and sends; return how many locks were shut."""
+        empty = _EMPTY_SENDS.format(chosen=CHOSEN[self._engine.dialect])
 
         def script() -> Script[int]:
             lifted = yield from unlock(customer)
-            yield query(_EMPTY_SENDS, customer=customer, pause=pause_of(customer))
+            yield query(empty, customer=customer, pause=pause_of(customer))
             yield query(_BEGIN_ANEW, anew=_anew(customer), now=ms(now))
             yield from append(record)
             if lifted:

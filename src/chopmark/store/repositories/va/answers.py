@@ -8,6 +8,7 @@ from chopmark.core.types import CertificateState, IssuerId, Serial
 from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, at_once, query
+from chopmark.store.repositories.listed import CHOSEN
 from chopmark.va.ports import Changed, Changes, Due, Signed, Status
 
 CHANGES_CHANNEL = "changes"
@@ -38,18 +39,21 @@ SELECT a.der, a.produced_at, a.next_update, a.turns FROM answers a JOIN certific
 WHERE a.serial = :serial AND a.algorithm = :algorithm AND c.issuer = :issuer
 """
 _RETIRE = f"""
-UPDATE certificates SET answer_due = {NEVER}
-WHERE not_after <= :now AND serial IN (
-  SELECT serial FROM certificates
+WITH due AS MATERIALIZED (
+  SELECT serial, not_after FROM certificates
   WHERE issuer = :issuer AND answer_due <= :now AND state <> 'reserved' ORDER BY answer_due LIMIT :most
-) RETURNING serial
+), chosen AS MATERIALIZED (SELECT serial AS place FROM due WHERE not_after <= :now)
+UPDATE certificates SET answer_due = {NEVER} WHERE serial {{chosen}} RETURNING serial
 """
 _DUE = """
 SELECT serial, state, ended_at, reason, turns FROM certificates
 WHERE issuer = :issuer AND answer_due <= :now AND state <> 'reserved' AND not_after > :now
 ORDER BY answer_due LIMIT :most
 """
-_OLDEST = "SELECT MIN(answer_due) AS oldest FROM certificates WHERE issuer = :issuer AND state <> 'reserved'"
+_OLDEST = """
+SELECT answer_due AS oldest FROM certificates
+WHERE issuer = :issuer AND answer_due >= 0 AND state <> 'reserved' ORDER BY answer_due LIMIT 1
+"""
 
 
 def status_of(row: Row) -> Status:
@@ -96,9 +100,10 @@ class AnswerRepository:
 
     async def due(self, issuer: IssuerId, now: datetime, limit: int) -> list[Due]:
         """Return unexpired certificates whose answers are missing, outdated by a change, or past half their life."""
+        retired = _RETIRE.format(chosen=CHOSEN[self._engine.dialect])
 
         def script() -> Script[list[Due]]:
-            yield query(_RETIRE, issuer=issuer, now=ms(now), most=limit)
+            yield query(retired, issuer=issuer, now=ms(now), most=limit)
             rows = yield query(_DUE, issuer=issuer, now=ms(now), most=limit)
             return [Due(Serial(row["serial"]), status_of(row)) for row in rows]
 
@@ -108,7 +113,7 @@ class AnswerRepository:
         """Return the earliest due time of a certificate, also when it has passed; None without certificates."""
 
         def script() -> Script[datetime | None]:
-            oldest = (yield query(_OLDEST, issuer=issuer))[0]["oldest"]
-            return None if oldest is None or oldest >= NEVER else moment(oldest)
+            rows = yield query(_OLDEST, issuer=issuer)
+            return None if not rows or rows[0]["oldest"] >= NEVER else moment(rows[0]["oldest"])
 
         return await self._engine.read(script)

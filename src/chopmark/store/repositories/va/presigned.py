@@ -12,12 +12,17 @@ from chopmark.va.presigning import Kept
 _LATER = {
     "postgresql": """
 UPDATE certificates SET answer_due = p.again
-FROM json_to_recordset(CAST(:due AS JSON)) AS p(serial TEXT, turns BIGINT, again BIGINT)
-WHERE certificates.issuer = :issuer AND certificates.serial = p.serial AND certificates.turns = p.turns
-  AND certificates.serial = ANY(ARRAY(SELECT serial FROM json_to_recordset(CAST(:due AS JSON)) AS s(serial TEXT)))
+FROM (
+  SELECT c.place, d.turns, d.again
+  FROM json_to_recordset(CAST(:due AS JSON)) AS d(serial TEXT, turns BIGINT, again BIGINT)
+  CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM certificates WHERE serial = d.serial AND issuer || '' = :issuer OFFSET 0
+  ) c
+) AS p
+WHERE certificates.ctid = p.place AND certificates.turns = p.turns
   AND EXISTS (SELECT 1 FROM issuers i WHERE i.id = :issuer AND i.responder_certificate = :responder)
 RETURNING certificates.serial
-""",  # the last condition lets the planner use an index, also without statistics of the tables
+""",  # each is looked up by its serial number, and no plan can begin with all certificates of the issuer
     "sqlite": """
 UPDATE certificates SET answer_due = p.again
 FROM (
