@@ -37,7 +37,7 @@ class KillingFolder(Folder):
     plan: Plan
 
     def put(self, name: str, content: bytes) -> None:
-        half = self.path / f".{name}.part"
+        half = self.path / f".{name}.{os.getpid()}.part"  # as `write_durably` names it
         half.write_bytes(content[: len(content) // 2])
         self.plan.passes("half a file")
         super().put(name, content)

@@ -24,7 +24,7 @@ from tests.contract.world import ANN, BEN, CEO, DAN, FAY, Clock, Dice, Errand, W
 world = world_fixture(("sqlite",))
 RESTART = timedelta(seconds=30)
 """From a reservation to the restart and the resuming job's turn; I4 allows sixty seconds."""
-NONCES = 200
+NONCES = 300
 LANES = 10
 MOMENTS = 8
 HOWS: tuple[How, ...] = ("lost", "kept", "some", "torn")
