@@ -108,7 +108,7 @@ SAID: dict[str, dict[str, str]] = {
     "unreachable_contacts": {"channel": "'email'", "since": f"{NOW} - n"},
     "challenges": {"state": "'live'", "created_at": f"{NOW} - n"},
     "former_answers": {"reason": "CASE WHEN n % 2 = 0 THEN 'superseded' END", "until": f"{NOW} - n"},
-    "leaves": {"chain": "'n' || n % 500", "version": "1 + n / 500", "position": "NULL"},
+    "leaves": {"chain": "'n' || n % 500", "version": "1 + n / 500"},
     "sessions": {"ends_at": f"{NOW} - n"},
     "launches": {"expires_at": f"{NOW} - n"},
     "idempotency": {"created_at": f"{NOW} - n"},

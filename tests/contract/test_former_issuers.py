@@ -228,7 +228,7 @@ async def test_check_names_an_issuer_whose_certificates_are_here_and_which_the_s
 ) -> None:
     """`plain` is another process on the same database, whose settings name no former issuer."""
     (fault,) = await former_faults(plain.services)
-    assert fault.startswith("1 imported certificates are of old, which the list of former issuers does not name")
+    assert fault.startswith("1 imported certificate is of old, which the list of former issuers does not name")
     plain.clock.later(days=300)
     assert await former_faults(plain.services) == []
 

@@ -142,11 +142,11 @@ async def test_a_way_is_closed_once_and_only_when_it_has_failed_so_often(alone: 
 
     assert sorted(await closed(), key=str) == [(100, False), (100, False), (99, False), False]
     await alone.change("UPDATE entries SET failed = :most", most=CLOSES_AT)
-    before = len(await alone.rows("SELECT position FROM leaves"))
+    before = len(await alone.rows("SELECT entry FROM leaves"))
     assert sorted(await closed(), key=str) == [(100, False), (100, False), (100, True), True]
     alone.clock.later(hours=1)
     assert (await closed())[0] is False  # it is on record once, with the moment when it happened
-    assert len(await alone.rows("SELECT position FROM leaves")) == before + 1
+    assert len(await alone.rows("SELECT entry FROM leaves")) == before + 1
     moments = await alone.rows("SELECT closed_at FROM entries WHERE closed_at IS NOT NULL")
     assert moments == [{"closed_at": alone.ago(hours=1)}]
 
