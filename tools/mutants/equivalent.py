@@ -32,10 +32,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "CertificateRepository._turn.script|step left out|yield Notify(STATUS_CHANNEL)|yield from ()|1",
     ): ("it wakes the publisher, which looks every two seconds by itself"),
     (
-        "store/repositories/ca/certificates.py",
-        'StatusRepository.shard.script|condition left out|found or ([{"n": 0}], [])|(found)|1',
-    ): ("a bundle without a guard always has its rows; the type does not know it"),
-    (
         "va/responder.py",
         "Responder.look|condition left out|stored is not None and self._opened is not None|(stored is not None)|1",
     ): "every responder of a running house can open stored keys; the type knows others too",
