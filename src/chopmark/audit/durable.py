@@ -8,7 +8,7 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Put a file in place that has all of this content or, after a loss of power, what stood there before.
 
     At no moment may anybody read it whom `mode` does not allow. Another file is written and synced, renamed, and then
-    its folder synced. Raises OSError; nothing was changed then.
+    its folder synced. Raises OSError: then the file is as before, or, if only the folder could not be synced, new.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -29,7 +29,10 @@ def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder that only its owner can enter, and those above it, where they are missing. Raises OSError."""
+    """Make a folder that only its owner can enter, if it is missing; missing ones above it get the usual rights.
+
+    All of them are on the disk when this returns. Raises OSError.
+    """
     new = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     for folder in reversed(new):

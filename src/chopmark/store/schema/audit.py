@@ -33,8 +33,8 @@ heads = Table(
     number_key("size"),
     words("line"),
     binary("frontier", null=True),
-    integer("settled", null=True),
-    integer("xid", null=True),
+    integer("settled", null=True),  # every record up to this entry has its place: `repositories.audit.log`
+    integer("xid", null=True),  # the number of the transaction that wrote the head, on PostgreSQL
 )
 anchors = Table(
     "anchors",

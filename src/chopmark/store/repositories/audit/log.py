@@ -30,6 +30,7 @@ from chopmark.store.engine.port import Clash, Engine, Snapshot
 from chopmark.store.engine.script import Notify, Row, Script, Value, query, whole
 from chopmark.store.repositories.leases import take
 from chopmark.store.repositories.records import LEAF, TIP, record_of, tip_of
+from chopmark.store.repositories.xids import OLDEST_XID, OWN_XID
 
 LEASE_NAME = "places"
 PLACED = "records_placed"
@@ -37,9 +38,8 @@ PLACED = "records_placed"
 
 _SETTLED = "COALESCE((SELECT settled FROM heads ORDER BY size DESC LIMIT 1), 0)"
 """Every record up to this entry has its place, and none will come. It keeps the search for the others short."""
-_OLDEST_XID = {"sqlite": "0", "postgresql": "CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT)"}
-"""PostgreSQL's number of the oldest transaction that is still running: all with lower numbers have ended."""
-_OWN_XID = {"sqlite": "0", "postgresql": "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)"}
+_OLDEST_XID = {"sqlite": "0", "postgresql": OLDEST_XID}
+_OWN_XID = {"sqlite": "0", "postgresql": OWN_XID}
 _WAITING = """
 SELECT {leaf}, entry, {settled} AS before, (
   SELECT p.entry FROM heads h JOIN places p ON p.position = h.size - 1

@@ -9,12 +9,13 @@ from chopmark.store.engine.columns import moment, moment_or_none, ms
 from chopmark.store.engine.port import Engine
 from chopmark.store.engine.script import Row, Script, at_once, query
 from chopmark.store.repositories.listed import CHOSEN
+from chopmark.store.repositories.xids import OLDEST_XID, OWN_XID
 from chopmark.va.ports import Changed, Changes, Due, Signed, Status
 
 CHANGES_CHANNEL = "changes"
 CHANGED = {
     "sqlite": "(SELECT COALESCE(MAX(changed), 0) + 1 FROM certificates WHERE changed > 0)",
-    "postgresql": "CAST(CAST(pg_current_xact_id() AS TEXT) AS BIGINT)",
+    "postgresql": OWN_XID,
 }
 """The number that a change of status gets. SQLite's numbers rise in the order of the commits.
 
@@ -23,7 +24,7 @@ with the number of the oldest transaction that was still running when it read.
 """
 _MARK = {
     "sqlite": "SELECT COALESCE(MAX(changed), 0) AS mark FROM certificates WHERE changed > 0",
-    "postgresql": "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) AS mark",
+    "postgresql": f"SELECT {OLDEST_XID} AS mark",
 }
 _BEFORE = {
     "sqlite": "",
